@@ -1,0 +1,1 @@
+"""What flows through Clearline and how it is computed: no threads, no sockets, no clock of its own."""

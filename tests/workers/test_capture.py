@@ -1,0 +1,142 @@
+"""Capture connects, reconnects, cuts regions and accounts for every frame, whatever its source does."""
+
+from __future__ import annotations
+
+import random
+
+import numpy as np
+import pytest
+
+from pipeline.errors import BadFrame, SourceError, SourceUnavailable
+from pipeline.types import DeadLetter, Frame, UInt8Array
+from tests.fakes import FakeClock, FakeSource
+from tests.making import make_source_frame
+from workers.backoff import Backoff
+from workers.capture import Capture, SourceState
+from workers.channel import Channel
+from workers.ledger import Ledger
+from workers.publish import Outcome
+
+
+class Bench:
+    """A capture worker with everything around it in the open."""
+
+    def __init__(
+        self, source: FakeSource, *, drop_oldest: bool = False, capacity: int = 8, rois: tuple[str, ...] = ("full",)
+    ) -> None:
+        self.clock = FakeClock()
+        self.frames: Channel[Frame] = Channel(capacity=capacity, clock=self.clock)
+        self.outcomes: Channel[Outcome] = Channel(capacity=8, clock=self.clock)
+        self.ledger = Ledger()
+        self.capture = Capture(
+            source,
+            cuts={roi: self.cut for roi in rois},
+            frames=self.frames,
+            outcomes=self.outcomes,
+            ledger=self.ledger,
+            backoff=Backoff(initial_s=1.0, cap_s=4.0, rng=random.Random(0)),
+            clock=self.clock,
+            drop_oldest=drop_oldest,
+        )
+
+    @staticmethod
+    def cut(image: UInt8Array) -> UInt8Array:
+        if image[0, 0, 0] == 66:
+            raise BadFrame("region outside the picture", reason="roi")
+        return np.ascontiguousarray(image[:4, :4, ::-1])
+
+
+def test_a_finite_source_is_read_to_its_end_in_order() -> None:
+    bench = Bench(FakeSource([make_source_frame(value) for value in range(3)]))
+    bench.capture.run()
+    frames = bench.frames.take()
+    assert [frame.ref.sequence for frame in frames] == [0, 1, 2]
+    assert [int(frame.image.max()) for frame in frames] == [0, 1, 2]
+    assert bench.capture.status.state is SourceState.ENDED
+    assert bench.ledger.total().in_flight == 3
+
+
+def test_a_camera_that_refuses_at_start_is_tried_again_with_growing_waits() -> None:
+    source = FakeSource([make_source_frame()], refusals=4)
+    bench = Bench(source)
+    bench.capture.run()
+    assert source.n_opens == 5
+    assert len(bench.clock.waits) == 4
+    assert all(0.5 <= wait <= 4.0 for wait in bench.clock.waits)
+    assert bench.capture.status.n_reconnects == 4
+    assert "refused" in (bench.capture.status.last_error or "")
+    assert len(bench.frames) == 1
+
+
+def test_a_camera_lost_mid_stream_comes_back_in_the_same_sequence() -> None:
+    source = FakeSource([make_source_frame(), SourceUnavailable("gone"), make_source_frame()])
+    bench = Bench(source)
+    bench.capture.run()
+    assert [frame.ref.sequence for frame in bench.frames.take()] == [0, 1]
+    assert source.n_opens == 2
+
+
+def test_a_frame_resets_the_backoff_and_a_mere_connection_does_not() -> None:
+    lost = SourceUnavailable("gone")
+    bench = Bench(FakeSource([lost, lost, lost, make_source_frame(), lost]))
+    bench.capture.run()
+    assert bench.clock.waits[3] <= 1.0
+    assert max(bench.clock.waits[:3]) > 1.0
+
+
+def test_a_live_source_gives_up_its_oldest_frames_and_counts_them() -> None:
+    bench = Bench(FakeSource([make_source_frame(value) for value in range(5)]), drop_oldest=True, capacity=2)
+    bench.capture.run()
+    assert [frame.ref.sequence for frame in bench.frames.take()] == [3, 4]
+    total = bench.ledger.total()
+    assert (total.captured, total.dropped, total.error) == (5, {"queue_full": 3}, 0)
+
+
+def test_stale_pictures_that_the_source_skipped_leave_a_gap_and_are_counted_per_region() -> None:
+    bench = Bench(FakeSource([make_source_frame(), make_source_frame(skipped=3)]), rois=("left", "right"))
+    bench.capture.run()
+    assert [frame.ref.sequence for frame in bench.frames.take()] == [0, 0, 4, 4]
+    total = bench.ledger.total()
+    assert (total.captured, total.dropped, total.error) == (10, {"stale": 6}, 0)
+
+
+def test_a_corrupt_picture_is_dead_lettered_with_its_bytes_and_the_next_one_flows() -> None:
+    bench = Bench(FakeSource([BadFrame("cut short", original=b"\xff\xd8"), make_source_frame()]))
+    bench.capture.run()
+    [letter] = bench.outcomes.take()
+    assert isinstance(letter, DeadLetter)
+    assert (letter.original, letter.reason, letter.ref.sequence) == (b"\xff\xd8", "undecodable", 0)
+    assert [frame.ref.sequence for frame in bench.frames.take()] == [1]
+    assert bench.ledger.total().in_flight == 2
+
+
+def test_a_picture_that_cannot_be_cut_is_dead_lettered_region_by_region() -> None:
+    bench = Bench(FakeSource([make_source_frame(66)]), rois=("left", "right"))
+    bench.capture.run()
+    assert [letter.ref.roi_id for letter in bench.outcomes.take() if isinstance(letter, DeadLetter)] == [
+        "left",
+        "right",
+    ]
+    assert len(bench.frames) == 0
+
+
+def test_what_arrives_while_the_line_closes_is_dropped_and_counted() -> None:
+    bench = Bench(FakeSource([]))
+    bench.capture.source = FakeSource([bench.frames.close, make_source_frame()])
+    bench.capture.run()
+    assert bench.ledger.total().dropped == {"shutdown": 1}
+    assert bench.ledger.total().error == 0
+
+
+def test_what_no_reconnect_would_cure_ends_the_worker() -> None:
+    bench = Bench(FakeSource([SourceError("no such codec")]))
+    with pytest.raises(SourceError, match="no such codec"):
+        bench.capture.run()
+
+
+def test_close_ends_a_source_that_has_nothing_to_say() -> None:
+    bench = Bench(FakeSource([]))
+    bench.capture.source = FakeSource([None, None, bench.capture.close, None, make_source_frame()])
+    bench.capture.run()
+    assert len(bench.frames) == 0
+    assert bench.capture.status.n_reconnects == 0

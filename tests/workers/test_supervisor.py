@@ -1,0 +1,74 @@
+"""Threads end in flow order, a dead one ends the process with its cause, and a late one is named."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+
+from pipeline.errors import ShutdownTimeout, WorkerDied
+from workers.clock import SystemClock
+from workers.supervisor import Stage, Supervisor
+
+
+def waiting_stage(name: str, order: list[str]) -> Stage:
+    stop = threading.Event()
+
+    def run() -> None:
+        stop.wait(10)
+        order.append(name)
+
+    return Stage(name, [run], stop.set)
+
+
+def test_stages_end_in_the_order_in_which_frames_flow() -> None:
+    order: list[str] = []
+    stages = [waiting_stage(name, order) for name in ("capture", "inference", "publish")]
+    supervisor = Supervisor(stages, clock=SystemClock())
+    supervisor.start()
+    supervisor.drain(timeout_s=5)
+    assert order == ["capture", "inference", "publish"]
+
+
+def test_a_dead_thread_is_noticed_and_its_cause_is_raised() -> None:
+    def die() -> None:
+        raise RuntimeError("the device is gone")
+
+    supervisor = Supervisor(
+        [waiting_stage("capture", []), Stage("inference", [die], lambda: None)], clock=SystemClock()
+    )
+    supervisor.start()
+    supervisor.wait(5)
+    assert supervisor.finished
+    with pytest.raises(WorkerDied, match="inference-0 died: RuntimeError: the device is gone") as caught:
+        supervisor.drain(timeout_s=5)
+    assert isinstance(caught.value.__cause__, RuntimeError)
+
+
+def test_the_line_is_finished_when_all_sources_have_ended() -> None:
+    supervisor = Supervisor([Stage("capture", [lambda: None] * 3, lambda: None)], clock=SystemClock())
+    supervisor.start()
+    supervisor.drain(timeout_s=5)
+    assert supervisor.finished
+    assert supervisor.failure is None
+
+
+def test_a_stage_that_is_late_is_asked_to_give_up() -> None:
+    stop = threading.Event()
+    late = Stage("publish", [lambda: None if stop.wait(10) else None], lambda: None, stop.set)
+    supervisor = Supervisor([late], clock=SystemClock())
+    supervisor.start()
+    supervisor.drain(timeout_s=0.01)
+    assert stop.is_set()
+
+
+def test_a_thread_that_never_ends_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("workers.supervisor.GRACE_S", 0.01)
+    stop = threading.Event()
+    supervisor = Supervisor(
+        [Stage("publish", [lambda: None if stop.wait(10) else None], lambda: None)], clock=SystemClock()
+    )
+    supervisor.start()
+    with pytest.raises(ShutdownTimeout, match="still running: publish-0"):
+        supervisor.drain(timeout_s=0.01)
+    stop.set()

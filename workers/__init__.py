@@ -1,0 +1,1 @@
+"""What runs: sources, sinks, threads, processes, the command line."""

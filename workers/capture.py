@@ -1,0 +1,185 @@
+"""One thread per source: connect with backoff, read, cut the regions, hand over; account for every frame."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+
+import structlog
+
+from pipeline.errors import BadFrame, SourceExhausted, SourceUnavailable
+from pipeline.interfaces import Clock, Source
+from pipeline.types import DeadLetter, Frame, FrameRef, SourceFrame, UInt8Array
+from workers.backoff import Backoff
+from workers.channel import Channel, ChannelClosed
+from workers.ledger import Ledger
+from workers.publish import Outcome
+
+log = structlog.get_logger()
+
+Cut = Callable[[UInt8Array], UInt8Array]  # (H,W,3) BGR -> (S,S,3) RGB of one region
+
+
+class SourceState(enum.StrEnum):
+    """What a source is doing, for metrics and /status."""
+
+    CONNECTING = "connecting"
+    STREAMING = "streaming"
+    BACKOFF = "backoff"
+    ENDED = "ended"
+
+
+@dataclass(frozen=True, slots=True)
+class CaptureStatus:
+    """What an observer may know of one source; replaced as a whole by the capture thread."""
+
+    state: SourceState = SourceState.CONNECTING
+    n_reconnects: int = 0
+    last_frame_at: float | None = None  # UTC
+    last_error: str | None = None
+
+
+class Capture:
+    """Runs one source to its end. `run` belongs to one thread; `close` and `status` may be used from any."""
+
+    def __init__(
+        self,
+        source: Source,
+        *,
+        cuts: Mapping[str, Cut],
+        frames: Channel[Frame],
+        outcomes: Channel[Outcome],
+        ledger: Ledger,
+        backoff: Backoff,
+        clock: Clock,
+        drop_oldest: bool,
+    ) -> None:
+        self.source = source
+        self.status = CaptureStatus()
+        self._cuts = cuts
+        self._frames = frames
+        self._outcomes = outcomes
+        self._ledger = ledger
+        self._backoff = backoff
+        self._clock = clock
+        self._drop_oldest = drop_oldest
+        self._epoch = int(clock.utc() * 1e9)
+        self._sequence = 0
+        self._closing = False
+        ledger.register(source.source_id, ack=source.ack)
+
+    def run(self) -> None:
+        """Return when the source is exhausted or `close` was called; raise what no reconnect would cure."""
+        try:
+            while not self._closing:
+                try:
+                    self._connect_and_stream()
+                except SourceUnavailable as error:
+                    self._wait_to_reconnect(error)
+                except (SourceExhausted, ChannelClosed):
+                    return
+        finally:
+            self.source.close()
+            self.status = replace(self.status, state=SourceState.ENDED)
+
+    def close(self) -> None:
+        """Stop soon: wakes a blocked read."""
+        self._closing = True
+        self.source.close()
+
+    def _connect_and_stream(self) -> None:
+        self.status = replace(self.status, state=SourceState.CONNECTING)
+        self.source.open()
+        while not self._closing:
+            try:
+                taken = self.source.read()
+            except BadFrame as bad:
+                self._dead_letter(bad)
+                continue
+            if taken is not None:
+                self._backoff.reset()
+                self._hand_over(taken)
+
+    def _wait_to_reconnect(self, error: SourceUnavailable) -> None:
+        if self._closing:
+            return
+        self.source.close()
+        delay_s = self._backoff.next_delay()
+        log.warning("source lost", source=self.source.source_id, cause=str(error), retry_in_s=round(delay_s, 2))
+        self.status = replace(
+            self.status,
+            state=SourceState.BACKOFF,
+            n_reconnects=self.status.n_reconnects + 1,
+            last_error=str(error),
+        )
+        self._clock.wait(delay_s)
+
+    def _hand_over(self, taken: SourceFrame) -> None:
+        if taken.skipped:
+            n_lost = taken.skipped * len(self._cuts)
+            self._ledger.skipped(self.source.source_id, n_lost, reason="stale")
+            self._sequence += taken.skipped
+        refs = tuple(self._ref(taken, roi_id) for roi_id in self._cuts)
+        self._sequence += 1
+        self._ledger.captured(refs)
+        self.status = replace(self.status, state=SourceState.STREAMING, last_frame_at=taken.captured_at)
+        for ref, cut in zip(refs, self._cuts.values(), strict=True):
+            try:
+                frame = Frame(ref, cut(taken.image), taken.evidence)
+            except BadFrame as bad:
+                self._put_letter(bad, ref)
+                continue
+            self._put(frame)
+
+    def _put(self, frame: Frame) -> None:
+        lane = self.source.source_id
+        try:
+            if not self._drop_oldest:
+                self._frames.put(frame, lane=lane)
+            elif (oldest := self._frames.put_evicting(frame, lane=lane)) is not None:
+                self._ledger.dropped(oldest.ref, reason="queue_full")
+        except ChannelClosed:
+            self._ledger.dropped(frame.ref, reason="shutdown")
+
+    def _dead_letter(self, bad: BadFrame) -> None:
+        now = self._clock.monotonic()
+        ref = FrameRef(
+            source_id=self.source.source_id,
+            epoch=self._epoch,
+            sequence=self._sequence,
+            roi_id=next(iter(self._cuts)),
+            captured_at=self._clock.utc(),
+            capture_time_source="host",
+            received_at=now,
+            position=bad.position,
+        )
+        self._sequence += 1
+        self._ledger.captured((ref,))
+        self._put_letter(bad, ref)
+
+    def _put_letter(self, bad: BadFrame, ref: FrameRef) -> None:
+        letter = DeadLetter(
+            source_id=ref.source_id, reason=bad.reason, message=str(bad), original=bad.original, ref=ref
+        )
+        try:
+            self._outcomes.put(letter, lane=ref.source_id)
+        except ChannelClosed:
+            self._ledger.dropped(ref, reason="shutdown")
+
+    def _ref(self, taken: SourceFrame, roi_id: str) -> FrameRef:
+        height, width = taken.image.shape[:2]
+        return FrameRef(
+            source_id=self.source.source_id,
+            epoch=self._epoch,
+            sequence=self._sequence,
+            roi_id=roi_id,
+            captured_at=taken.captured_at,
+            capture_time_source=taken.capture_time_source,
+            received_at=taken.received_at,
+            position=taken.position,
+            truth=taken.truth,
+            width=width,
+            height=height,
+            name=taken.name,
+        )

@@ -1,0 +1,1 @@
+"""The verbs of the `clearline` command, one file each."""

@@ -1,0 +1,103 @@
+"""The one thread that talks to the sinks: a frame is delivered only when every sink has taken it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from itertools import chain
+
+import structlog
+
+from pipeline.errors import SinkError
+from pipeline.interfaces import Clock, Sink
+from pipeline.types import DeadLetter, FrameRef, Prediction
+from workers.backoff import Backoff
+from workers.channel import Channel
+from workers.ledger import Ledger
+
+log = structlog.get_logger()
+
+Outcome = list[Prediction] | DeadLetter
+IDLE_S = 0.5
+
+
+class Publish:
+    """`run` belongs to one thread; `abandon` may be called from any."""
+
+    def __init__(
+        self,
+        *,
+        outcomes: Channel[Outcome],
+        sinks: Sequence[Sink],
+        ledger: Ledger,
+        clock: Clock,
+        backoff: Callable[[], Backoff],
+        on_delivered: Callable[[Sequence[Prediction]], None],
+        on_sink: Callable[[str, int, float | None], None],
+    ) -> None:
+        """`on_sink(sink, n, seconds)` is told of every attempt; seconds is None for one that failed."""
+        self._outcomes = outcomes
+        self._sinks = sinks
+        self._ledger = ledger
+        self._clock = clock
+        self._backoff = backoff
+        self._on_delivered = on_delivered
+        self._on_sink = on_sink
+        self._abandoned = False
+        self.failing: str | None = None  # what a sink said last, while it refuses
+
+    def abandon(self) -> None:
+        """Give up on sinks that refuse: what they have not taken is dropped and counted. For a shutdown that is due."""
+        self._abandoned = True
+
+    def run(self) -> None:
+        """Return when the outcomes channel is closed and empty."""
+        while True:
+            outcomes = self._outcomes.take(timeout_s=IDLE_S)
+            predictions = list(chain.from_iterable(one for one in outcomes if isinstance(one, list)))
+            if predictions:
+                self._deliver(predictions)
+            for letter in outcomes:
+                if isinstance(letter, DeadLetter):
+                    self._dead_letter(letter)
+            if not outcomes and self._outcomes.exhausted:
+                return
+
+    def _deliver(self, predictions: list[Prediction]) -> None:
+        for sink in self._sinks:
+            if not self._insist(sink, lambda sink=sink: sink.deliver(predictions), n=len(predictions)):  # type: ignore[misc]
+                self._drop([one.ref for one in predictions])
+                return
+        for one in predictions:
+            self._ledger.delivered(one.ref)
+        self._on_delivered(predictions)
+
+    def _dead_letter(self, letter: DeadLetter) -> None:
+        for sink in self._sinks:
+            if not self._insist(sink, lambda sink=sink: sink.dead_letter(letter), n=1):  # type: ignore[misc]
+                self._drop([letter.ref])
+                return
+        self._ledger.dead_lettered(letter.ref, reason=letter.reason)
+
+    def _insist(self, sink: Sink, attempt: Callable[[], None], *, n: int) -> bool:
+        """Try until the sink has taken it; False when abandoned first. Upstream the policy of each source rules."""
+        backoff = self._backoff()
+        while True:
+            started_at = self._clock.monotonic()
+            try:
+                attempt()
+            except SinkError as error:
+                self._on_sink(sink.name, n, None)
+                self.failing = f"{sink.name}: {error}"
+                if self._abandoned:
+                    return False
+                delay_s = backoff.next_delay()
+                log.warning("sink refuses", sink=sink.name, cause=str(error), retry_in_s=round(delay_s, 2))
+                self._clock.wait(delay_s)
+            else:
+                self.failing = None
+                self._on_sink(sink.name, n, self._clock.monotonic() - started_at)
+                return True
+
+    def _drop(self, refs: Sequence[FrameRef]) -> None:
+        for ref in refs:
+            self._ledger.dropped(ref, reason="undelivered")

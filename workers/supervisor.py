@@ -1,0 +1,99 @@
+"""Starts the threads, notices when one dies, and drains them in flow order within the stated time."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import structlog
+
+from pipeline.errors import ShutdownTimeout, WorkerDied
+from pipeline.interfaces import Clock
+
+log = structlog.get_logger()
+
+GRACE_S = 1.0  # for the last words of a stage that was abandoned
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """Threads that end together: `run` of each is its own thread, `close` asks all of them to finish what they hold.
+
+    `abandon` is called when time is up: give up what you hold, count it, end.
+    """
+
+    name: str
+    runs: Sequence[Callable[[], None]]
+    close: Callable[[], None]
+    abandon: Callable[[], None] = lambda: None
+
+
+class Supervisor:
+    """Owned by the main thread. `stages` are in the order in which frames flow."""
+
+    def __init__(self, stages: Sequence[Stage], *, clock: Clock) -> None:
+        self._stages = stages
+        self._clock = clock
+        self._changed = threading.Event()
+        self._failure: tuple[str, BaseException] | None = None
+        self._threads: dict[str, list[threading.Thread]] = {}
+
+    def start(self) -> None:
+        """Start every thread, the last stage first, so that nothing flows into the void."""
+        for stage in reversed(self._stages):
+            self._threads[stage.name] = [
+                threading.Thread(target=self._guard, args=(name, run), name=name, daemon=True)
+                for name, run in ((f"{stage.name}-{n}", run) for n, run in enumerate(stage.runs))
+            ]
+            for thread in self._threads[stage.name]:
+                thread.start()
+
+    @property
+    def failure(self) -> tuple[str, BaseException] | None:
+        """Name and cause of the first thread that died, if one did."""
+        return self._failure
+
+    @property
+    def finished(self) -> bool:
+        """The first stage has ended by itself (finite sources) or a thread has died."""
+        first = self._threads[self._stages[0].name]
+        return self._failure is not None or not any(thread.is_alive() for thread in first)
+
+    def wait(self, seconds: float) -> None:
+        """Return after `seconds`, or sooner when a thread ended."""
+        if self._changed.wait(seconds):
+            self._changed.clear()
+
+    def drain(self, *, timeout_s: float) -> None:
+        """Close and join stage after stage. Raises WorkerDied (with its cause) or ShutdownTimeout (naming who)."""
+        due_at = self._clock.monotonic() + timeout_s
+        late: list[str] = []
+        for stage in self._stages:
+            stage.close()
+            if self._join(stage, until=due_at):
+                stage.abandon()
+                late += self._join(stage, until=self._clock.monotonic() + GRACE_S)
+        if self._failure is not None:
+            name, cause = self._failure
+            raise WorkerDied(f"thread {name} died: {type(cause).__name__}: {cause}") from cause
+        if late:
+            names = ", ".join(late)
+            raise ShutdownTimeout(f"expected all threads to end within {timeout_s:g} s, still running: {names}")
+
+    def _join(self, stage: Stage, *, until: float) -> list[str]:
+        """Names of the threads that still run at `until` (monotonic seconds)."""
+        threads = self._threads.get(stage.name, [])
+        for thread in threads:
+            thread.join(max(0.0, until - self._clock.monotonic()))
+        return [thread.name for thread in threads if thread.is_alive()]
+
+    def _guard(self, name: str, run: Callable[[], None]) -> None:
+        try:
+            run()
+        except BaseException as error:  # noqa: BLE001 - a dead thread must end the process with its cause
+            log.error("thread died", thread=name, cause=repr(error))
+            if self._failure is None:
+                self._failure = (name, error)
+        finally:
+            self._changed.set()
