@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from pipeline.errors import SinkError, SourceExhausted, SourceUnavailable
+from pipeline.errors import EncoderError, SinkError, SourceExhausted, SourceUnavailable
 from pipeline.types import (
     Batch,
     DeadLetter,
@@ -89,13 +89,15 @@ class FakeSource:
 class FakeEncoder:
     """A seeded random projection of the pixels; refuses a picture whose first byte is `poison`."""
 
-    def __init__(self, *, image_size: int = 4, embedding_dim: int = 8, poison: int | None = None) -> None:
+    def __init__(
+        self, *, image_size: int = 4, embedding_dim: int = 8, poison: int | None = None, n_levels: int = 0
+    ) -> None:
         self.info = EncoderInfo(
             name="fake",
             sha256="0" * 64,
             image_size=image_size,
             embedding_dim=embedding_dim,
-            level_dims=(),
+            level_dims=(embedding_dim,) * n_levels,
             mean=(0.5, 0.5, 0.5),
             std=(0.5, 0.5, 0.5),
             resize_mode="shortest",
@@ -109,6 +111,9 @@ class FakeEncoder:
         self._weight = generator.normal(size=(image_size * image_size * 3, embedding_dim)).astype(np.float32)
 
     def encode(self, batch: Batch) -> Features:
+        side = self.info.image_size
+        if batch.pixels.shape[1:] != (side, side, 3):
+            raise EncoderError(f"fake: pixels must be (B,{side},{side},3), got {batch.pixels.shape}")
         self.batch_sizes.append((batch.size, batch.n_real))
         if self.broken:
             raise RuntimeError("the device is gone")
@@ -116,7 +121,8 @@ class FakeEncoder:
         if self.poison is not None and (batch.pixels[: batch.n_real, 0, 0, 0] == self.poison).any():
             raise RuntimeError("poison")
         image = flat @ self._weight
-        return Features(image=image / np.maximum(np.linalg.norm(image, axis=1, keepdims=True), 1e-6))
+        levels = tuple(np.tanh(image + depth) for depth in range(len(self.info.level_dims)))
+        return Features(image=image / np.maximum(np.linalg.norm(image, axis=1, keepdims=True), 1e-6), levels=levels)
 
 
 class FakeHead:
@@ -162,6 +168,8 @@ class FakeSink:
         self.closed = True
 
     def _refuse(self) -> None:
+        if self.closed:
+            raise SinkError(f"{self.name}: expected an open sink, got a delivery after close")
         if self.failures > 0:
             self.failures -= 1
             raise SinkError(f"{self.name}: refuses, as the test says")

@@ -54,7 +54,10 @@ class Capture:
         backoff: Backoff,
         clock: Clock,
         drop_oldest: bool,
+        on_state: Callable[[str, str], None],
+        on_frame: Callable[[str], None],
     ) -> None:
+        """`on_state(source_id, state)` is told of every change, `on_frame(source_id)` of every picture."""
         self.source = source
         self.status = CaptureStatus()
         self._cuts = cuts
@@ -64,6 +67,8 @@ class Capture:
         self._backoff = backoff
         self._clock = clock
         self._drop_oldest = drop_oldest
+        self._on_state = on_state
+        self._on_frame = on_frame
         self._epoch = int(clock.utc() * 1e9)
         self._sequence = 0
         self._closing = False
@@ -81,7 +86,7 @@ class Capture:
                     return
         finally:
             self.source.close()
-            self.status = replace(self.status, state=SourceState.ENDED)
+            self._enter(SourceState.ENDED)
 
     def close(self) -> None:
         """Stop soon: wakes a blocked read."""
@@ -89,7 +94,7 @@ class Capture:
         self.source.close()
 
     def _connect_and_stream(self) -> None:
-        self.status = replace(self.status, state=SourceState.CONNECTING)
+        self._enter(SourceState.CONNECTING)
         self.source.open()
         while not self._closing:
             try:
@@ -107,12 +112,8 @@ class Capture:
         self.source.close()
         delay_s = self._backoff.next_delay()
         log.warning("source lost", source=self.source.source_id, cause=str(error), retry_in_s=round(delay_s, 2))
-        self.status = replace(
-            self.status,
-            state=SourceState.BACKOFF,
-            n_reconnects=self.status.n_reconnects + 1,
-            last_error=str(error),
-        )
+        self._enter(SourceState.BACKOFF)
+        self.status = replace(self.status, n_reconnects=self.status.n_reconnects + 1, last_error=str(error))
         self._clock.wait(delay_s)
 
     def _hand_over(self, taken: SourceFrame) -> None:
@@ -123,7 +124,10 @@ class Capture:
         refs = tuple(self._ref(taken, roi_id) for roi_id in self._cuts)
         self._sequence += 1
         self._ledger.captured(refs)
-        self.status = replace(self.status, state=SourceState.STREAMING, last_frame_at=taken.captured_at)
+        if self.status.state is not SourceState.STREAMING:
+            self._enter(SourceState.STREAMING)
+        self.status = replace(self.status, last_frame_at=taken.captured_at)
+        self._on_frame(self.source.source_id)
         for ref, cut in zip(refs, self._cuts.values(), strict=True):
             try:
                 frame = Frame(ref, cut(taken.image), taken.evidence)
@@ -131,6 +135,10 @@ class Capture:
                 self._put_letter(bad, ref)
                 continue
             self._put(frame)
+
+    def _enter(self, state: SourceState) -> None:
+        self.status = replace(self.status, state=state)
+        self._on_state(self.source.source_id, state.value)
 
     def _put(self, frame: Frame) -> None:
         lane = self.source.source_id

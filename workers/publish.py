@@ -50,7 +50,14 @@ class Publish:
         self._abandoned = True
 
     def run(self) -> None:
-        """Return when the outcomes channel is closed and empty."""
+        """Return when the outcomes channel is closed and empty; closes the sinks, which belong to this thread."""
+        try:
+            self._run()
+        finally:
+            for sink in self._sinks:
+                sink.close()
+
+    def _run(self) -> None:
         while True:
             outcomes = self._outcomes.take(timeout_s=IDLE_S)
             predictions = list(chain.from_iterable(one for one in outcomes if isinstance(one, list)))
@@ -59,8 +66,10 @@ class Publish:
             for letter in outcomes:
                 if isinstance(letter, DeadLetter):
                     self._dead_letter(letter)
-            if not outcomes and self._outcomes.exhausted:
-                return
+            if not outcomes:
+                self._flush()
+                if self._outcomes.exhausted:
+                    return
 
     def _deliver(self, predictions: list[Prediction]) -> None:
         for sink in self._sinks:
@@ -77,6 +86,15 @@ class Publish:
                 self._drop([letter.ref])
                 return
         self._ledger.dead_lettered(letter.ref, reason=letter.reason)
+
+    def _flush(self) -> None:
+        """Nothing came for a while: leave nothing in a buffer."""
+        for sink in self._sinks:
+            try:
+                sink.flush()
+            except SinkError as error:
+                self._on_sink(sink.name, 0, None)
+                log.warning("sink does not flush", sink=sink.name, cause=str(error))
 
     def _insist(self, sink: Sink, attempt: Callable[[], None], *, n: int) -> bool:
         """Try until the sink has taken it; False when abandoned first. Upstream the policy of each source rules."""

@@ -1,4 +1,4 @@
-"""Starts the threads, notices when one dies, and drains them in flow order within the stated time."""
+"""Starts the threads, closes each stage when the one before it has ended, and everything when a thread dies."""
 
 from __future__ import annotations
 
@@ -38,12 +38,14 @@ class Supervisor:
         self._changed = threading.Event()
         self._failure: tuple[str, BaseException] | None = None
         self._threads: dict[str, list[threading.Thread]] = {}
+        self._lock = threading.Lock()
+        self._n_running = [len(stage.runs) for stage in stages]
 
     def start(self) -> None:
         """Start every thread, the last stage first, so that nothing flows into the void."""
-        for stage in reversed(self._stages):
+        for index, stage in reversed(list(enumerate(self._stages))):
             self._threads[stage.name] = [
-                threading.Thread(target=self._guard, args=(name, run), name=name, daemon=True)
+                threading.Thread(target=self._guard, args=(index, name, run), name=name, daemon=True)
                 for name, run in ((f"{stage.name}-{n}", run) for n, run in enumerate(stage.runs))
             ]
             for thread in self._threads[stage.name]:
@@ -88,12 +90,28 @@ class Supervisor:
             thread.join(max(0.0, until - self._clock.monotonic()))
         return [thread.name for thread in threads if thread.is_alive()]
 
-    def _guard(self, name: str, run: Callable[[], None]) -> None:
+    def _guard(self, index: int, name: str, run: Callable[[], None]) -> None:
         try:
             run()
         except BaseException as error:  # noqa: BLE001 - a dead thread must end the process with its cause
-            log.error("thread died", thread=name, cause=repr(error))
+            self._fail(name, error)
+        finally:
+            self._ended(index)
+
+    def _fail(self, name: str, error: BaseException) -> None:
+        """Keep the first cause and close everything: nobody may wait for a thread that is gone."""
+        log.error("thread died", thread=name, cause=repr(error))
+        with self._lock:
             if self._failure is None:
                 self._failure = (name, error)
-        finally:
-            self._changed.set()
+        for stage in self._stages:
+            stage.close()
+
+    def _ended(self, index: int) -> None:
+        """After the last thread of a stage nothing more comes to the next one."""
+        with self._lock:
+            self._n_running[index] -= 1
+            last = self._n_running[index] == 0
+        if last and index + 1 < len(self._stages):
+            self._stages[index + 1].close()
+        self._changed.set()

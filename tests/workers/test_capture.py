@@ -25,6 +25,7 @@ class Bench:
         self, source: FakeSource, *, drop_oldest: bool = False, capacity: int = 8, rois: tuple[str, ...] = ("full",)
     ) -> None:
         self.clock = FakeClock()
+        self.states: list[str] = []
         self.frames: Channel[Frame] = Channel(capacity=capacity, clock=self.clock)
         self.outcomes: Channel[Outcome] = Channel(capacity=8, clock=self.clock)
         self.ledger = Ledger()
@@ -37,6 +38,8 @@ class Bench:
             backoff=Backoff(initial_s=1.0, cap_s=4.0, rng=random.Random(0)),
             clock=self.clock,
             drop_oldest=drop_oldest,
+            on_state=lambda source_id, state: self.states.append(state),
+            on_frame=lambda source_id: None,
         )
 
     @staticmethod
@@ -74,6 +77,7 @@ def test_a_camera_lost_mid_stream_comes_back_in_the_same_sequence() -> None:
     bench.capture.run()
     assert [frame.ref.sequence for frame in bench.frames.take()] == [0, 1]
     assert source.n_opens == 2
+    assert bench.states == ["connecting", "streaming", "backoff", "connecting", "streaming", "ended"]
 
 
 def test_a_frame_resets_the_backoff_and_a_mere_connection_does_not() -> None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from pipeline.batcher import Batcher, BatchCost
+from pipeline.batcher import Batcher
 from pipeline.decision import Decider, DecisionPolicy, HeadIdentity
+from pipeline.encoders.ladder import BatchCost
 from pipeline.types import Batch, DeadLetter, Frame, Prediction
 from tests.fakes import FakeClock, FakeEncoder, FakeHead
 from tests.making import SIDE, make_frame
@@ -90,7 +91,7 @@ def test_an_embedding_that_is_not_finite_is_set_aside() -> None:
     bench = Bench()
     encode = bench.encoder.encode
 
-    def with_nan(batch: Batch):  # noqa: ANN202
+    def with_nan(batch: Batch):
         features = encode(batch)
         features.image[batch.pixels[:, 0, 0, 0] == 9] = float("nan")
         return features

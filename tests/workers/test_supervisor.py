@@ -45,6 +45,30 @@ def test_a_dead_thread_is_noticed_and_its_cause_is_raised() -> None:
     assert isinstance(caught.value.__cause__, RuntimeError)
 
 
+def test_the_end_of_a_stage_closes_the_next_one_by_itself() -> None:
+    stop = threading.Event()
+    second = Stage("inference", [lambda: None if stop.wait(10) else None], stop.set)
+    supervisor = Supervisor([Stage("capture", [lambda: None] * 3, lambda: None), second], clock=SystemClock())
+    supervisor.start()
+    assert stop.wait(5)
+    supervisor.drain(timeout_s=5)
+
+
+def test_a_dead_thread_closes_every_stage_so_that_nobody_waits_for_it() -> None:
+    def die() -> None:
+        raise RuntimeError("the device is gone")
+
+    order: list[str] = []
+    stages = [waiting_stage("capture", order), Stage("inference", [die], lambda: None), waiting_stage("publish", order)]
+    supervisor = Supervisor(stages, clock=SystemClock())
+    supervisor.start()
+    for threads in supervisor._threads.values():
+        for thread in threads:
+            thread.join(5)
+            assert not thread.is_alive()
+    assert sorted(order) == ["capture", "publish"]
+
+
 def test_the_line_is_finished_when_all_sources_have_ended() -> None:
     supervisor = Supervisor([Stage("capture", [lambda: None] * 3, lambda: None)], clock=SystemClock())
     supervisor.start()

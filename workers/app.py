@@ -1,0 +1,136 @@
+"""The composition root: a configuration becomes a running line. Read this first."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from importlib.metadata import version
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from pipeline.batcher import Batcher
+from pipeline.encoders.build import EncoderBundle
+from pipeline.encoders.ladder import measure_cost
+from pipeline.types import Prediction
+from workers.clock import SystemClock
+from workers.config import LineConfig, load_config
+from workers.line import Line, Say, quiet
+from workers.metrics import Metrics
+from workers.opening import open_encoder, open_feeds, open_head, open_sinks
+from workers.server import StatusServer
+from workers.sinks.results import ResultsSink
+
+SERVER_STOP_S = 1.0
+
+
+class Pipeline:
+    """A line in one process, cameras to labels. All methods belong to one thread; `results` may have its own.
+
+    with Pipeline.from_config("configs/demo.yaml") as pipeline:
+        for prediction in pipeline.results():
+            print(prediction.label, prediction.confidence)
+    """
+
+    def __init__(self, config: LineConfig, *, say: Say = quiet) -> None:
+        """Build and check every part, start none. Raises the exact ClearlineError of what does not fit."""
+        self._config = config
+        self._stopped = False
+        capture_clock = SystemClock()
+        metrics = Metrics(clock=capture_clock, version=version("clearline"))
+        say(f"loading encoder {config.encoder.model} ({config.encoder.backend})")
+        encoder = open_encoder(config)
+        live, self.head = open_head(config, encoder=encoder)
+        self.prior = "zero-shot CLIP" if encoder.text is not None else "image prototypes"
+        metrics.head(self.head.name, self.head.version, self.head.bundle_sha256)
+        say(f"checking {len(encoder.ladder)} batch sizes against the golden pictures, and timing them")
+        batcher, self.encoder_frames_per_second = _measured_batcher(config, encoder=encoder)
+        self._results = ResultsSink()
+        self.line = Line(
+            feeds=open_feeds(config, info=encoder.image.info, clock=capture_clock),
+            encoder=encoder.image,
+            live=live,
+            batcher=batcher,
+            sinks=[*open_sinks(config, clock=capture_clock), self._results],
+            metrics=metrics,
+            capture_clock=capture_clock,
+            queue_frames=max(camera.queue_frames for camera in config.cameras),
+            queue_batches=config.batching.queue_frames,
+        )
+        self._metrics = metrics
+        self.server = StatusServer(
+            host=config.server.host,
+            port=config.server.port,
+            metrics=metrics,
+            status=self.status,
+            health=self._health,
+            ready=self._ready,
+        )
+
+    @classmethod
+    def from_config(cls, path: Path | str, *, say: Say = quiet) -> Pipeline:
+        """From a YAML file; see configs/example.yaml."""
+        return cls(load_config(Path(path)), say=say)
+
+    def start(self) -> None:
+        """Open the port and start all threads. Raises SinkError where the port cannot be had."""
+        self.server.start()
+        self.line.start()
+
+    def stop(self) -> None:
+        """Drain in flow order within the configured time; may be called twice.
+
+        Raises WorkerDied where a thread had died, ShutdownTimeout where one would not end.
+        """
+        if self._stopped:
+            return
+        self._stopped = True
+        try:
+            self.line.stop(timeout_s=self._config.shutdown.timeout_s)
+        finally:
+            self.server.stop(timeout_s=SERVER_STOP_S)
+
+    def __enter__(self) -> Pipeline:
+        self.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
+        self.stop()
+
+    def results(self) -> Iterator[Prediction]:
+        """Predictions from now on, in order of delivery; blocks for the next and ends with the sources.
+
+        A slow reader holds the line back, as every sink does.
+        """
+        self._results.want()
+        return iter(self._results)
+
+    def status(self) -> dict[str, Any]:
+        """What /status answers."""
+        return {
+            **self.line.status(),
+            "head": {"name": self.head.name, "version": self.head.version, "bundle_sha256": self.head.bundle_sha256},
+            "encoder": self.head.encoder,
+            "encoder_frames_per_second": round(self.encoder_frames_per_second, 1),
+        }
+
+    def _health(self) -> tuple[bool, list[str]]:
+        reasons = self.line.unhealthy()
+        return not reasons, reasons
+
+    def _ready(self) -> tuple[bool, list[str]]:
+        reasons = self.line.unready()
+        self._metrics.set_ready(not reasons)
+        return not reasons, reasons
+
+
+def _measured_batcher(config: LineConfig, *, encoder: EncoderBundle) -> tuple[Batcher, float]:
+    """Values first (EncoderError when a golden picture comes out wrong), then the cost of a batch on this device."""
+    encoder.check()
+    cost = measure_cost(encoder.image, encoder.ladder)
+    batcher = Batcher(
+        sizes=encoder.ladder,
+        image_size=encoder.image.info.image_size,
+        max_wait_s=config.batching.max_wait_ms / 1e3,
+        cost=cost,
+    )
+    return batcher, max(size / cost.seconds(size) for size in encoder.ladder)

@@ -1,0 +1,255 @@
+"""The configuration of a line: one YAML file, checked whole before anything starts.
+
+Relative paths are relative to the working directory of the process, not to the file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from workers.config_cameras import (
+    BackoffConfig,
+    CameraConfig,
+    CameraSourceConfig,
+    ClassId,
+    DisturbanceConfig,
+    Id,
+    Positive,
+    ReplaySourceConfig,
+    RoiConfig,
+    Share,
+    SimulateSourceConfig,
+    StrictModel,
+    require_different,
+)
+from workers.config_loading import ConfigFileError, load_model
+from workers.config_wording import Problem
+
+__all__ = [
+    "BackoffConfig",
+    "BatchingConfig",
+    "CameraConfig",
+    "CameraSourceConfig",
+    "ConfigFileError",
+    "DecisionConfig",
+    "DisturbanceConfig",
+    "EncoderConfig",
+    "HeadConfig",
+    "JsonlSinkConfig",
+    "LineConfig",
+    "OnnxConfig",
+    "Problem",
+    "ReplaySourceConfig",
+    "RoiConfig",
+    "ServerConfig",
+    "ShutdownConfig",
+    "SimulateSourceConfig",
+    "json_schema",
+    "load_config",
+]
+
+Rgb = tuple[float, float, float]
+
+
+class OnnxConfig(StrictModel):
+    """An image encoder given as an ONNX file: what the file does not say about itself."""
+
+    path: Path
+    mean: Rgb = (0.485, 0.456, 0.406)
+    """Of RGB values in 0..1; the default is ImageNet's."""
+    std: Rgb = (0.229, 0.224, 0.225)
+    resize_to: Annotated[int, Field(ge=0)] = 256
+    """Shorter side before the centre crop, pixels; 0: the input size of the model."""
+    output: str | None = None
+    """Name of the output that holds the features; null: the last one."""
+
+    @field_validator("std")
+    @classmethod
+    def _std_positive(cls, std: Rgb) -> Rgb:
+        if min(std) <= 0:
+            raise ValueError(f"must be three numbers above 0, got {list(std)}")
+        return std
+
+
+class EncoderConfig(StrictModel):
+    """The frozen image tower."""
+
+    backend: Literal["torch", "openvino", "onnx"] = "torch"
+    """openvino and onnx need their extra: pip install 'clearline[openvino]' or 'clearline[onnx]'."""
+    model: str = "demo_clip"
+    """demo_clip (shipped), or any open_clip model name; for onnx a name of your own."""
+    pretrained: str | None = None
+    """An open_clip pretrained tag: downloads on first use."""
+    checkpoint: Path | None = None
+    """Local weights of `model`, instead of `pretrained`."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+    """auto: measured at start; the fastest that keeps the embeddings."""
+    threads: Positive = 1
+    """CPU threads of the encoder."""
+    onnx: OnnxConfig | None = None
+    """Only with backend: onnx."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> EncoderConfig:
+        if self.pretrained is not None and self.checkpoint is not None:
+            raise ValueError("must have pretrained or checkpoint, got both: keep one")
+        if (self.backend == "onnx") != (self.onnx is not None):
+            got = "backend: onnx without onnx" if self.onnx is None else f"onnx with backend: {self.backend}"
+            raise ValueError(f"must have onnx exactly with backend: onnx, got {got}")
+        if self.device == "cpu" and self.precision == "fp16":
+            raise ValueError("must have precision fp32, bf16 or auto on device: cpu, got fp16")
+        return self
+
+
+class HeadConfig(StrictModel):
+    """Which classifier turns features into labels."""
+
+    kind: Literal["deconfusion", "zero_shot"] = "deconfusion"
+    """deconfusion: fitted by `clearline head fit`; zero_shot: from the texts alone."""
+    registry: Path = Path("runs/heads")
+    """Folder of the fitted heads."""
+    name: Id = "demo"
+    version: Literal["live"] | Positive = "live"
+    """live: the promoted one; a number: exactly that one."""
+    texts: Path | None = None
+    """The classes and their texts; null only for an encoder without a text tower."""
+    cache: Path = Path("runs/cache")
+    """Folder for computed features and text embeddings."""
+
+    @model_validator(mode="after")
+    def _zero_shot_needs_texts(self) -> HeadConfig:
+        if self.kind == "zero_shot" and self.texts is None:
+            raise ValueError("must have texts with kind: zero_shot, got none")
+        return self
+
+
+class BatchingConfig(StrictModel):
+    """How frames are gathered for the encoder."""
+
+    sizes: Annotated[tuple[Positive, ...], Field(min_length=1)] | None = None
+    """Batch sizes, ascending; null: chosen for the device."""
+    max_wait_ms: Annotated[float, Field(ge=0)] = 20.0
+    """Longest wait of the first frame for company."""
+    queue_frames: Positive = 32
+    """Predictions that may wait for the sinks."""
+
+    @field_validator("sizes")
+    @classmethod
+    def _ascending(cls, sizes: tuple[int, ...] | None) -> tuple[int, ...] | None:
+        if sizes is not None and list(sizes) != sorted(set(sizes)):
+            raise ValueError(f"must be ascending, got {list(sizes)}")
+        return sizes
+
+
+class DecisionConfig(StrictModel):
+    """What the line should do with a part."""
+
+    good_classes: Annotated[tuple[ClassId, ...], Field(min_length=1)]
+    """Labels of parts to accept; every other label is a reject."""
+    thresholds: dict[ClassId, Share] = Field(default_factory=dict)
+    """Per class: below this calibrated probability a label goes to review; replaces review_below."""
+    review_below: Share = 0.55
+    """Below this calibrated probability a part goes to review."""
+    unknown_novelty: Annotated[float, Field(gt=0)] | None = 1.0
+    """At this distance from all known classes a part is unknown (1: the edge of the support set); null: never."""
+
+    @field_validator("good_classes")
+    @classmethod
+    def _classes_differ(cls, classes: tuple[str, ...]) -> tuple[str, ...]:
+        require_different(classes, what="classes")
+        return classes
+
+
+class JsonlSinkConfig(StrictModel):
+    """One JSON object per line in a file."""
+
+    type: Literal["jsonl"]
+    path: Path = Path("runs/results.jsonl")
+    rotate_mb: Annotated[float, Field(gt=0)] = 64.0
+    """A new file after this many MB (10^6 bytes)."""
+    keep: Annotated[int, Field(ge=0, le=1000)] = 5
+    """Older files kept, numbered from 1, the newest; beyond that the oldest is deleted."""
+    fsync: Literal["batch", "interval", "never"] = "batch"
+    """When lines are forced to the disk: after each batch, at most every fsync_interval_ms, or when the OS likes."""
+    fsync_interval_ms: Positive = 1000
+    """Only with fsync: interval."""
+
+
+SinkConfig = JsonlSinkConfig
+
+
+class ServerConfig(StrictModel):
+    """Where /healthz, /readyz, /metrics and /status answer."""
+
+    host: Annotated[str, Field(min_length=1)] = "127.0.0.1"
+    """The default is this machine only; 0.0.0.0 lets every machine of the network read."""
+    port: Annotated[int, Field(ge=0, le=65_535)] = 9109
+    """0: any free port."""
+
+
+class ShutdownConfig(StrictModel):
+    """How long a stop may take."""
+
+    timeout_s: Annotated[float, Field(gt=0, le=3600)] = 10.0
+    """After this long the process ends, and says what was left."""
+
+
+class LineConfig(StrictModel):
+    """One line: cameras, encoder, head, decisions, sinks."""
+
+    version: Literal[1]
+    """Of this format."""
+    defaults: dict[str, Any] = Field(default_factory=dict, repr=False, exclude=True)  # may hold a URL in the clear
+    """Camera settings for all cameras; a camera overrides key by key. `source` merges where the type is the same."""
+    cameras: Annotated[tuple[CameraConfig, ...], Field(min_length=1)]
+    encoder: EncoderConfig = EncoderConfig()
+    head: HeadConfig
+    batching: BatchingConfig = BatchingConfig()
+    decision: DecisionConfig
+    sinks: Annotated[tuple[SinkConfig, ...], Field(min_length=1)] = (JsonlSinkConfig(type="jsonl"),)
+    server: ServerConfig = ServerConfig()
+    shutdown: ShutdownConfig = ShutdownConfig()
+
+    @field_validator("defaults")
+    @classmethod
+    def _no_shared_id(cls, defaults: dict[str, Any]) -> dict[str, Any]:
+        if "id" in defaults:
+            raise ValueError("must not have id: each camera has its own")
+        return defaults
+
+    @field_validator("cameras")
+    @classmethod
+    def _cameras_differ(cls, cameras: tuple[CameraConfig, ...]) -> tuple[CameraConfig, ...]:
+        require_different((camera.id for camera in cameras), what="ids")
+        return cameras
+
+    @field_validator("sinks")
+    @classmethod
+    def _sinks_differ(cls, sinks: tuple[SinkConfig, ...]) -> tuple[SinkConfig, ...]:
+        require_different((str(sink.path.absolute()) for sink in sinks), what="paths")
+        return sinks
+
+
+def load_config(path: Path, *, environ: Mapping[str, str] | None = None) -> LineConfig:
+    """Read, interpolate, merge and check a file; raises ConfigFileError (a ConfigError) that names every problem."""
+    return load_model(path, model=LineConfig, environ=environ)
+
+
+def json_schema() -> dict[str, Any]:
+    """JSON Schema of the file, for editors."""
+    schema = LineConfig.model_json_schema()
+    camera = schema["$defs"]["CameraConfig"]["properties"]
+    partial = {key: value for key, value in camera.items() if key not in ("id", "source")}
+    about = schema["properties"]["defaults"].get("description", "")
+    schema["properties"]["defaults"] = {
+        "type": "object",
+        "description": about,
+        "properties": {"source": {"type": "object"}, **partial},
+        "additionalProperties": False,
+    }
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema, "title": "Clearline line"}

@@ -1,0 +1,238 @@
+"""One running line: its threads from source to sink, its status, its balance. Knows no configuration."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pipeline.batcher import Batcher
+from pipeline.interfaces import Encoder, Sink, Source
+from pipeline.types import Batch, Frame, Prediction
+from workers.backoff import Backoff
+from workers.capture import Capture, Cut, SourceState
+from workers.channel import Channel
+from workers.clock import SystemClock
+from workers.inference import Inference, LiveHead
+from workers.ledger import Counts, Ledger
+from workers.metrics import Metrics
+from workers.publish import Outcome, Publish
+from workers.supervisor import Stage, Supervisor
+from workers.tally import Tally, TallySummary
+
+SINK_RETRY_S = (0.1, 5.0)  # first and longest wait before a refusing sink is asked again
+
+
+@dataclass(frozen=True, slots=True)
+class Feed:
+    """A source with what the line needs to know to read it."""
+
+    source: Source
+    cuts: Mapping[str, Cut]  # by region id
+    drop_oldest: bool
+    backoff_initial_s: float
+    backoff_cap_s: float
+
+
+class Line:
+    """Built stopped. `start`, `wait` and `stop` belong to the owner's thread; everything else may be asked from any."""
+
+    def __init__(
+        self,
+        *,
+        feeds: Sequence[Feed],
+        encoder: Encoder,
+        live: LiveHead,
+        batcher: Batcher,
+        sinks: Sequence[Sink],
+        metrics: Metrics,
+        capture_clock: SystemClock,
+        queue_frames: int,
+        queue_batches: int,
+    ) -> None:
+        """`capture_clock` is the one the sources wait on: it is closed when the line stops."""
+        self._capture_clock = capture_clock
+        self._publish_clock = SystemClock()
+        self._clock = SystemClock()
+        self._sinks = sinks
+        self._metrics = metrics
+        self.ledger = Ledger()
+        self.tally = Tally()
+        self._frames: Channel[Frame] = Channel(capacity=queue_frames, clock=self._clock)
+        self._outcomes: Channel[Outcome] = Channel(capacity=queue_batches, clock=self._clock)
+        self._captures = [self._make_capture(feed) for feed in feeds]
+        self._inference = self._make_inference(encoder, live=live, batcher=batcher)
+        self._publish = self._make_publish()
+        self._supervisor = Supervisor(self._stages(), clock=self._clock)
+        metrics.bind_ledger(self.ledger.counts)
+        self._started_at = self._clock.monotonic()
+        self._stopped_at: float | None = None
+        self._last: dict[str, Prediction] = {}
+
+    def start(self) -> None:
+        """Start all threads."""
+        self._started_at = self._clock.monotonic()
+        self._supervisor.start()
+
+    def wait(self, seconds: float) -> None:
+        """Return after `seconds`, or sooner when a thread ended."""
+        self._supervisor.wait(seconds)
+
+    @property
+    def finished(self) -> bool:
+        """All sources have come to their end, or a thread has died."""
+        return self._supervisor.finished
+
+    def stop(self, *, timeout_s: float) -> None:
+        """Drain in flow order. Raises WorkerDied (with its cause) or ShutdownTimeout."""
+        self._supervisor.drain(timeout_s=timeout_s)
+        self._stopped_at = self._clock.monotonic()
+
+    def swap(self, live: LiveHead) -> None:
+        """Another head, from the next batch on."""
+        self._inference.swap(live)
+
+    def last_result(self, source_id: str) -> Prediction | None:
+        """The newest delivered prediction of a source."""
+        return self._last.get(source_id)
+
+    @property
+    def running_s(self) -> float:
+        """Seconds from `start` to now, or to the end of `stop`."""
+        return (self._stopped_at or self._clock.monotonic()) - self._started_at
+
+    def unhealthy(self) -> list[str]:
+        """Why the process should be restarted; empty when it should not."""
+        failure = self._supervisor.failure
+        return [f"thread {failure[0]} died: {failure[1]!r}"] if failure else []
+
+    def unready(self) -> list[str]:
+        """Why results are not flowing although the process is sound; empty when they are."""
+        reasons = [f"sink {self._publish.failing}"] if self._publish.failing else []
+        states = [one.status for one in self._captures]
+        if all(status.state in (SourceState.CONNECTING, SourceState.BACKOFF) for status in states):
+            reasons.append("no source is streaming")
+        return reasons
+
+    def status(self) -> dict[str, Any]:
+        """What /status says of sources and counts."""
+        counts = self.ledger.counts()
+        return {
+            "running_s": round(self.running_s, 1),
+            "sources": {one.source.source_id: self._source_status(one, counts) for one in self._captures},
+            "total": counts_as_json(self.ledger.total()),
+        }
+
+    def summary(self) -> tuple[Counts, TallySummary]:
+        """The balance and the figures so far."""
+        return self.ledger.total(), self.tally.summary()
+
+    def _source_status(self, capture: Capture, counts: Mapping[str, Counts]) -> dict[str, Any]:
+        status = capture.status
+        return {
+            "state": status.state.value,
+            "reconnects": status.n_reconnects,
+            "last_frame_at": status.last_frame_at,
+            "last_error": status.last_error,
+            **counts_as_json(counts[capture.source.source_id]),
+        }
+
+    def _make_capture(self, feed: Feed) -> Capture:
+        return Capture(
+            feed.source,
+            cuts=feed.cuts,
+            frames=self._frames,
+            outcomes=self._outcomes,
+            ledger=self.ledger,
+            backoff=Backoff(
+                initial_s=feed.backoff_initial_s,
+                cap_s=feed.backoff_cap_s,
+                rng=random.Random(feed.source.source_id),
+            ),
+            clock=self._capture_clock,
+            drop_oldest=feed.drop_oldest,
+            on_state=self._on_state,
+            on_frame=self._metrics.captured,
+        )
+
+    def _make_inference(self, encoder: Encoder, *, live: LiveHead, batcher: Batcher) -> Inference:
+        return Inference(
+            encoder=encoder,
+            live=live,
+            batcher=batcher,
+            frames=self._frames,
+            outcomes=self._outcomes,
+            ledger=self.ledger,
+            clock=self._clock,
+            observe=self._on_batch,
+        )
+
+    def _make_publish(self) -> Publish:
+        return Publish(
+            outcomes=self._outcomes,
+            sinks=self._sinks,
+            ledger=self.ledger,
+            clock=self._publish_clock,
+            backoff=lambda: Backoff(initial_s=SINK_RETRY_S[0], cap_s=SINK_RETRY_S[1]),
+            on_delivered=self._on_delivered,
+            on_sink=self._on_sink,
+        )
+
+    def _stages(self) -> list[Stage]:
+        return [
+            Stage("capture", [one.run for one in self._captures], self._close_captures, self._frames.close),
+            Stage("inference", [self._inference.run], self._frames.close, self._outcomes.close),
+            Stage("publish", [self._publish.run], self._outcomes.close, self._abandon_sinks),
+        ]
+
+    def _close_captures(self) -> None:
+        self._capture_clock.close()
+        for capture in self._captures:
+            capture.close()
+
+    def _abandon_sinks(self) -> None:
+        self._publish.abandon()
+        self._publish_clock.close()
+
+    def _on_state(self, source_id: str, state: str) -> None:
+        self._metrics.source_state(source_id, state)
+        if state == SourceState.BACKOFF:
+            self._metrics.reconnected(source_id)
+
+    def _on_batch(self, batch: Batch, infer_s: float) -> None:
+        waits = [batch.formed_at - ref.received_at for ref in batch.refs]
+        self._metrics.batch(batch.size, batch.n_real, waits, infer_s)
+
+    def _on_delivered(self, predictions: Sequence[Prediction]) -> None:
+        now = self._clock.monotonic()
+        self.tally.add(predictions, now=now)
+        for one in predictions:
+            self._metrics.predicted(one)
+            self._last[one.ref.source_id] = one
+
+    def _on_sink(self, name: str, n: int, seconds: float | None) -> None:
+        if seconds is None:
+            self._metrics.sink_failed(name)
+        else:
+            self._metrics.sink_delivered(name, n, seconds)
+
+
+def counts_as_json(counts: Counts) -> dict[str, Any]:
+    """The balance in the words of the summary; `dropped` and `dead_lettered` are totals, their reasons beside them."""
+    return {
+        "captured": counts.captured,
+        "delivered": counts.delivered,
+        "dropped": sum(counts.dropped.values()),
+        "dropped_by_reason": counts.dropped,
+        "dead_lettered": sum(counts.dead_lettered.values()),
+        "dead_lettered_by_reason": counts.dead_lettered,
+        "in_flight": counts.in_flight,
+    }
+
+
+Say = Callable[[str], None]  # where progress lines go
+
+
+def quiet(_: str) -> None:
+    """Says nothing."""

@@ -1,0 +1,243 @@
+"""What the line says about itself to Prometheus; the catalogue is `CATALOGUE`."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.exposition import choose_encoder
+from prometheus_client.registry import Collector
+
+from pipeline.interfaces import Clock
+from pipeline.types import Prediction
+from workers.metrics_catalogue import CATALOGUE, PREFIX, SOURCE_STATES, MetricSpec
+
+__all__ = ["CATALOGUE", "SOURCE_STATES", "Balance", "MetricSpec", "Metrics"]
+
+MAX_SERIES = 20_000  # label sets per family: beyond, values fold into one series rather than fill the memory
+OVERFLOW = "other"
+_BY_NAME = {spec.name.removeprefix(PREFIX): spec for spec in CATALOGUE}
+_ACCOUNTS = ("captured_total", "delivered_total", "dropped_total", "dead_lettered_total")  # a ledger replaces them
+
+
+class Balance(Protocol):
+    """One source's account, read at one moment."""
+
+    @property
+    def captured(self) -> int: ...
+    @property
+    def delivered(self) -> int: ...
+    @property
+    def dropped(self) -> Mapping[str, int]: ...
+    @property
+    def dead_lettered(self) -> Mapping[str, int]: ...
+    @property
+    def in_flight(self) -> int: ...
+    @property
+    def error(self) -> int: ...
+
+
+ReadLedger = Callable[[], Mapping[str, Balance]]
+
+
+class _Family:
+    """One metric with its label children kept, so that a call per frame is one dictionary look-up."""
+
+    def __init__(self, spec: MetricSpec, *, registry: CollectorRegistry | None) -> None:
+        self.spec = spec
+        self.metric = _build(spec, registry=registry)
+        self._children: dict[tuple[str, ...], Any] = {}
+
+    def at(self, *labels: str) -> Any:
+        child = self._children.get(labels)
+        if child is not None:
+            return child
+        if len(self._children) >= MAX_SERIES:
+            labels = (OVERFLOW,) * len(labels)
+        child = self._children[labels] = self.metric.labels(*labels)
+        return child
+
+    def forget(self, value: str, *, label: str) -> None:
+        if label not in self.spec.labels:
+            return
+        index = self.spec.labels.index(label)
+        for labels in [known for known in list(self._children) if known[index] == value]:
+            del self._children[labels]
+            self.metric.remove(*labels)
+
+
+class _Accounts(Collector):
+    """The frame counters: from the ledger, in one consistent reading per source, or as they were pushed."""
+
+    def __init__(self, pushed: Sequence[_Family]) -> None:
+        self._pushed = pushed
+        self.read: ReadLedger | None = None
+        self.forgotten: set[str] = set()
+
+    def describe(self) -> Iterable[Metric]:
+        return []
+
+    def collect(self) -> Iterable[Metric]:
+        if self.read is None:
+            for pushed in self._pushed:
+                yield from pushed.metric.collect()
+            return
+        balances = {source: one for source, one in self.read().items() if source not in self.forgotten}
+        captured, delivered, dropped, dead = (_counter_family(name) for name in _ACCOUNTS)
+        in_flight, error = (_gauge_family(name) for name in ("in_flight", "conservation_error"))
+        for source, balance in balances.items():
+            captured.add_metric([source], balance.captured)
+            delivered.add_metric([source], balance.delivered)
+            in_flight.add_metric([source], balance.in_flight)
+            error.add_metric([source], balance.error)
+            for family, by_reason in ((dropped, balance.dropped), (dead, balance.dead_lettered)):
+                for reason, n in by_reason.items():
+                    family.add_metric([source, reason], n)
+        yield from (captured, delivered, dropped, dead, in_flight, error)
+
+
+@dataclass(frozen=True, slots=True)
+class _WithoutCreated:
+    """A registry's metrics without the `_created` series, which double the size of a scrape and say nothing here."""
+
+    registry: CollectorRegistry
+
+    def collect(self) -> Iterable[Metric]:
+        for metric in self.registry.collect():
+            metric.samples = [sample for sample in metric.samples if not sample.name.endswith("_created")]
+            yield metric
+
+
+class Metrics:
+    """All metrics of one process on a registry of its own. Any thread may call any method; none blocks."""
+
+    def __init__(self, *, clock: Clock, version: str) -> None:
+        self._clock = clock
+        self._utc_offset = clock.utc() - clock.monotonic()
+        registry = self._registry = CollectorRegistry(auto_describe=False)
+        by_ledger = {*_ACCOUNTS, "in_flight", "conservation_error"}
+        self._families = {
+            name: _Family(spec, registry=None if name in by_ledger else registry) for name, spec in _BY_NAME.items()
+        }
+        self._accounts = _Accounts([self._families[name] for name in _ACCOUNTS])
+        registry.register(self._accounts)
+        ProcessCollector(registry=registry)
+        self._captured, self._delivered, self._dropped, self._dead = (self._families[name] for name in _ACCOUNTS)
+        self._last_frame = self._families["source_last_frame_timestamp_seconds"]
+        self._results = self._families["results_total"]
+        self._confidence = self._families["confidence_ratio"]
+        self._latency = self._families["decision_latency_seconds"]
+        self._age = self._families["frame_age_seconds"]
+        self._items = self._families["batch_items_total"].metric
+        self._padding = self._families["batch_padding_ratio"].metric
+        self._queue_wait = self._families["queue_wait_seconds"].metric
+        self._inference = self._families["inference_seconds"]
+        self._families["build_info"].at(version, platform.python_version()).set(1)
+
+    def captured(self, source_id: str, n: int = 1) -> None:
+        """`n` frames came just now."""
+        self._captured.at(source_id).inc(n)
+        self._last_frame.at(source_id).set(self._clock.utc())
+
+    def dropped(self, source_id: str, reason: str, n: int = 1) -> None:
+        """`n` frames were given up by policy."""
+        self._dropped.at(source_id, reason).inc(n)
+
+    def delivered(self, source_id: str, n: int) -> None:
+        """Every sink has `n` more."""
+        self._delivered.at(source_id).inc(n)
+
+    def dead_lettered(self, source_id: str, reason: str) -> None:
+        """One item was kept aside."""
+        self._dead.at(source_id, reason).inc()
+
+    def bind_ledger(self, read: ReadLedger) -> None:
+        """Take all frame counters from `read` at each scrape, with in flight and the conservation error.
+
+        From then on `captured` only notes the time of the frame, and what else was pushed to these counters is unused.
+        """
+        self._accounts.read = read
+
+    def source_state(self, source_id: str, state: str) -> None:
+        """One of SOURCE_STATES."""
+        if state not in SOURCE_STATES:
+            raise ValueError(f"expected one of {', '.join(SOURCE_STATES)}, got {state!r}")
+        self._accounts.forgotten.discard(source_id)
+        for known in SOURCE_STATES:
+            self._families["source_state"].at(source_id, known).set(known == state)
+        self._families["source_up"].at(source_id).set(state == "streaming")
+        self._families["source_reconnects_total"].at(source_id)  # there from the start, so a rate can see the first
+
+    def reconnected(self, source_id: str) -> None:
+        """A lost source is back."""
+        self._families["source_reconnects_total"].at(source_id).inc()
+
+    def forget_source(self, source_id: str) -> None:
+        """Remove all series of a source that left the line; call it when its thread has ended."""
+        self._accounts.forgotten.add(source_id)
+        for family in self._families.values():
+            family.forget(source_id, label="source")
+
+    def batch(self, size: int, n_real: int, queue_waits_s: Sequence[float], infer_s: float) -> None:
+        """One batch of `size` rows with `n_real` frames went through encoder and head."""
+        self._items.inc(n_real)
+        self._padding.observe(1.0 - n_real / size)
+        self._inference.at(str(size)).observe(infer_s)
+        for wait in queue_waits_s:
+            self._queue_wait.observe(wait)
+
+    def predicted(self, prediction: Prediction) -> None:
+        """One verdict."""
+        ref = prediction.ref
+        self._results.at(ref.source_id, prediction.label, prediction.decision.value, prediction.head).inc()
+        self._confidence.at(prediction.head).observe(prediction.confidence)
+        self._latency.at(ref.source_id).observe(prediction.decided_at - ref.received_at)
+        if ref.capture_time_source != "file":
+            self._age.at(ref.source_id).observe(prediction.decided_at + self._utc_offset - ref.captured_at)
+
+    def sink_delivered(self, sink: str, n: int, seconds: float) -> None:
+        """The sink took `n` results in one call."""
+        self._families["sink_delivered_total"].at(sink).inc(n)
+        self._families["sink_delivery_seconds"].at(sink).observe(seconds)
+
+    def sink_failed(self, sink: str) -> None:
+        """The sink refused a delivery."""
+        self._families["sink_failures_total"].at(sink).inc()
+
+    def head(self, name: str, version: int, sha256: str) -> None:
+        """This head is live, and no other of its name."""
+        info = self._families["head_info"]
+        info.forget(name, label="head")
+        info.at(name, str(version), sha256).set(1)
+
+    def set_ready(self, ready: bool) -> None:
+        """The line takes frames, or not."""
+        self._families["ready"].metric.set(ready)
+
+    def expose(self, accept: str | None = None) -> tuple[bytes, str]:
+        """A scrape and its content type; OpenMetrics where the Accept header asks for it."""
+        encode, content_type = choose_encoder(accept or "")
+        return encode(_WithoutCreated(self._registry)), content_type
+
+
+def _build(spec: MetricSpec, *, registry: CollectorRegistry | None) -> Any:
+    about = f"{spec.meaning} {spec.action}"
+    if spec.kind == "counter":
+        return Counter(spec.name, about, spec.labels, registry=registry)
+    if spec.kind == "gauge":
+        return Gauge(spec.name, about, spec.labels, registry=registry)
+    return Histogram(spec.name, about, spec.labels, buckets=spec.buckets, registry=registry)
+
+
+def _counter_family(name: str) -> CounterMetricFamily:
+    spec = _BY_NAME[name]
+    return CounterMetricFamily(spec.name, f"{spec.meaning} {spec.action}", labels=spec.labels)
+
+
+def _gauge_family(name: str) -> GaugeMetricFamily:
+    spec = _BY_NAME[name]
+    return GaugeMetricFamily(spec.name, f"{spec.meaning} {spec.action}", labels=spec.labels)

@@ -1,0 +1,159 @@
+"""Sections of a configuration to the parts they name: encoder, head, sources with their regions, sinks."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+from pipeline.decision import Decider, DecisionPolicy, HeadIdentity
+from pipeline.encoders.build import EncoderBundle, build_encoder
+from pipeline.encoders.onnx_encoder import OnnxSettings
+from pipeline.errors import ConfigError
+from pipeline.heads import registry
+from pipeline.interfaces import Clock, Head, Sink, Source
+from pipeline.preprocess import Preprocessor
+from pipeline.simulation.disturbances import Disturbance
+from pipeline.simulation.line import SimulatedLine
+from pipeline.texts.bank import build_zero_shot
+from pipeline.texts.dictionary import load_dictionary
+from pipeline.types import EncoderInfo
+from workers.config import DecisionConfig, LineConfig
+from workers.config_cameras import CameraConfig, CameraSourceConfig, ReplaySourceConfig, SimulateSourceConfig
+from workers.inference import LiveHead
+from workers.line import Feed
+from workers.sinks.jsonl import JsonlSink
+from workers.sources.camera import CameraSource
+from workers.sources.replay import ReplaySource
+from workers.sources.simulate import SimulateSource
+
+N_LEVELS = 4  # what LDC taps; towers that give none return none
+
+
+def open_encoder(config: LineConfig) -> EncoderBundle:
+    """Load weights, choose a precision, prepare every batch size. Blocks."""
+    given = config.encoder
+    onnx = given.onnx
+    return build_encoder(
+        backend=given.backend,
+        model=given.model,
+        pretrained=given.pretrained,
+        checkpoint=given.checkpoint if onnx is None else onnx.path,
+        device=given.device,
+        precision=given.precision,
+        threads=given.threads,
+        n_levels=0 if onnx is not None else N_LEVELS,
+        batch_sizes=config.batching.sizes,
+        onnx=None
+        if onnx is None
+        else OnnxSettings(mean=onnx.mean, std=onnx.std, resize_to=onnx.resize_to, output=onnx.output or ""),
+    )
+
+
+def open_head(config: LineConfig, *, encoder: EncoderBundle) -> tuple[LiveHead, HeadIdentity]:
+    """The fitted head, verified against this encoder; or the texts alone for `kind: zero_shot`. Raises BundleError."""
+    given = config.head
+    head: Head
+    if given.kind == "zero_shot":
+        head, sha256 = _zero_shot(given.texts, encoder=encoder)
+        temperature, version = 1.0, 0
+    else:
+        number = None if given.version == "live" else given.version
+        bundle = registry.load(given.registry / given.name, encoder=encoder.image.info, version=number)
+        head, temperature, version, sha256 = bundle.head, bundle.temperature, bundle.version, bundle.sha256
+    identity = HeadIdentity(given.name, version, sha256, encoder.image.info.name)
+    decider = Decider(
+        classes=head.classes, temperature=temperature, policy=decision_policy(config.decision), identity=identity
+    )
+    return LiveHead(head, decider), identity
+
+
+def _zero_shot(texts: Path | None, *, encoder: EncoderBundle) -> tuple[Head, str]:
+    if texts is None or encoder.text is None:
+        lacking = "head.texts" if texts is None else f"a text tower, which {encoder.image.info.name} has not"
+        raise ConfigError(f"head.kind zero_shot needs {lacking}; give it, or fit a head with `clearline head fit`")
+    dictionary = load_dictionary(texts)
+    return build_zero_shot(dictionary, encoder=encoder.text), dictionary.sha256
+
+
+def decision_policy(given: DecisionConfig) -> DecisionPolicy:
+    """The section `decision` as the value that decides."""
+    return DecisionPolicy(
+        good_classes=frozenset(given.good_classes),
+        thresholds=dict(given.thresholds),
+        review_below=given.review_below,
+        unknown_novelty=math.inf if given.unknown_novelty is None else given.unknown_novelty,
+    )
+
+
+def open_feeds(config: LineConfig, *, info: EncoderInfo, clock: Clock) -> list[Feed]:
+    """Sources, not yet connected, with their regions cut for this encoder."""
+    return [
+        Feed(
+            source=open_source(camera, clock=clock),
+            cuts={roi.id: Preprocessor(info, roi.to_roi()) for roi in camera.rois},
+            drop_oldest=camera.full_policy == "drop_oldest",
+            backoff_initial_s=camera.backoff.initial_ms / 1e3,
+            backoff_cap_s=camera.backoff.cap_ms / 1e3,
+        )
+        for camera in config.cameras
+    ]
+
+
+def open_source(camera: CameraConfig, *, clock: Clock) -> Source:
+    """The source that a camera's section names."""
+    given = camera.source
+    if isinstance(given, SimulateSourceConfig):
+        return SimulateSource(camera.id, line=open_line(given), clock=clock, speed=given.speed, n_frames=given.n_frames)
+    if isinstance(given, ReplaySourceConfig):
+        return ReplaySource(
+            camera.id,
+            path=given.path,
+            clock=clock,
+            speed=given.speed,
+            fps=given.fps,
+            loop=given.loop,
+            labels=given.labels,
+        )
+    return _camera(camera.id, given=given, clock=clock)
+
+
+def open_line(given: SimulateSourceConfig) -> SimulatedLine:
+    """The rendered line behind a simulated camera."""
+    return SimulatedLine(
+        given.seed,
+        width=given.width,
+        height=given.height,
+        fps=given.fps,
+        weights=given.weights or None,
+        disturbances=[Disturbance(**one.model_dump(exclude_none=True)) for one in given.disturbances],
+    )
+
+
+def _camera(source_id: str, *, given: CameraSourceConfig, clock: Clock) -> CameraSource:
+    return CameraSource(
+        source_id,
+        url=given.read_url,
+        clock=clock,
+        open_timeout_ms=given.open_timeout_ms,
+        read_timeout_ms=given.read_timeout_ms,
+        stall_ms=given.stall_ms,
+        frozen_ms=given.frozen_ms,
+        transport=given.transport,
+        reader=given.reader,
+    )
+
+
+def open_sinks(config: LineConfig, *, clock: Clock) -> list[Sink]:
+    """Files are opened now, so that an unwritable path is an error before the first frame."""
+    return [
+        JsonlSink(
+            sink.path,
+            clock=clock,
+            rotate_bytes=int(sink.rotate_mb * 1e6),
+            keep=sink.keep,
+            fsync=sink.fsync,
+            fsync_interval_s=sink.fsync_interval_ms / 1e3,
+            name=f"jsonl-{n}" if n else "jsonl",
+        )
+        for n, sink in enumerate(config.sinks)
+    ]
