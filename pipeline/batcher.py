@@ -10,21 +10,13 @@ from __future__ import annotations
 
 import bisect
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
+from pipeline.encoders.ladder import BatchCost
 from pipeline.types import Batch, Frame, UInt8Array
 
 N_SLOTS = 2  # one batch on the device while the next is filled
-
-
-@dataclass(frozen=True, slots=True)
-class BatchCost:
-    """Seconds of one batch of n rows: overhead_s + per_row_s * n, measured on this device."""
-
-    overhead_s: float
-    per_row_s: float
 
 
 class Batcher:
@@ -57,7 +49,7 @@ class Batcher:
 
     def hold_s(self, *, n: int, oldest_wait_s: float, gap_s: float) -> float:
         """For how many seconds to hold out for another frame; 0 when waiting does not pay or the deadline is here."""
-        pays_s = (self._cost.overhead_s - n * self._cost.per_row_s) / (n + 1)
+        pays_s = (self._cost.a_s - n * self._cost.b_s) / (n + 1)
         if n >= self.largest or gap_s >= pays_s:
             return 0.0
         return max(0.0, min(self._max_wait_s, pays_s) - oldest_wait_s)
@@ -68,7 +60,7 @@ class Batcher:
             return self.largest
         upper = self.sizes[bisect.bisect_left(self.sizes, n)]
         below = bisect.bisect_right(self.sizes, n) - 1
-        if upper == n or below < 0 or (upper - n) * self._cost.per_row_s < self._cost.overhead_s:
+        if upper == n or below < 0 or (upper - n) * self._cost.b_s < self._cost.a_s:
             return n
         return self.sizes[below]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol, runtime_checkable
 
 from pipeline.types import Batch, DeadLetter, EncoderInfo, Features, Float32Array, Prediction, Scores, SourceFrame
@@ -69,6 +69,20 @@ class Encoder(Protocol):
 
     def encode(self, batch: Batch) -> Features:
         """(B,S,S,3) uint8 -> unit embeddings and the levels asked for. Blocks until the values are on the host."""
+        ...
+
+
+@runtime_checkable
+class PipelinedEncoder(Encoder, Protocol):
+    """An encoder whose device works while the host prepares the next batch."""
+
+    @property
+    def n_in_flight(self) -> int:
+        """How many batches may be started before the oldest is collected; 1 where the host computes itself."""
+        ...
+
+    def submit(self, batch: Batch) -> Callable[[], Features]:
+        """Start a batch; the returned call waits for its Features, once. The pixels may be reused on return."""
         ...
 
 

@@ -48,7 +48,7 @@ class FakeSource:
 
     def __init__(
         self,
-        script: Iterable[SourceFrame | None | Exception | Callable[[], None]],
+        script: Iterable[SourceFrame | Exception | Callable[[], None] | None],
         *,
         source_id: str = "cap-01",
         live: bool = False,
@@ -59,7 +59,7 @@ class FakeSource:
         self.acks: list[object] = []
         self.n_opens = 0
         self._refusals = refusals
-        self._script: Iterator[SourceFrame | None | Exception | Callable[[], None]] = iter(script)
+        self._script: Iterator[SourceFrame | Exception | Callable[[], None] | None] = iter(script)
         self._open = False
 
     def open(self) -> None:
@@ -173,3 +173,25 @@ class FakeSink:
         if self.failures > 0:
             self.failures -= 1
             raise SinkError(f"{self.name}: refuses, as the test says")
+
+
+class FakePipelinedEncoder(FakeEncoder):
+    """Two batches in flight, collected in order, as a device of its own would do it."""
+
+    n_in_flight = 2
+
+    def __init__(self, *, image_size: int = 4, embedding_dim: int = 8, poison: int | None = None) -> None:
+        super().__init__(image_size=image_size, embedding_dim=embedding_dim, poison=poison)
+        self.n_open = 0
+        self.most_open = 0
+
+    def submit(self, batch: Batch) -> Callable[[], Features]:
+        self.n_open += 1
+        self.most_open = max(self.most_open, self.n_open)
+        kept = Batch(batch.pixels.copy(), batch.refs, batch.evidence, batch.formed_at, batch.slot)
+
+        def collect() -> Features:
+            self.n_open -= 1
+            return self.encode(kept)
+
+        return collect

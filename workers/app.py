@@ -10,7 +10,7 @@ from typing import Any
 
 from pipeline.batcher import Batcher
 from pipeline.encoders.build import EncoderBundle
-from pipeline.encoders.ladder import measure_cost
+from pipeline.encoders.ladder import landmarks, measure_cost
 from pipeline.types import Prediction
 from workers.clock import SystemClock
 from workers.config import LineConfig, load_config
@@ -42,7 +42,7 @@ class Pipeline:
         live, self.head = open_head(config, encoder=encoder)
         self.prior = "zero-shot CLIP" if encoder.text is not None else "image prototypes"
         metrics.head(self.head.name, self.head.version, self.head.bundle_sha256)
-        say(f"checking {len(encoder.ladder)} batch sizes against the golden pictures, and timing them")
+        say("comparing golden pictures and timing batch sizes")
         batcher, self.encoder_frames_per_second = _measured_batcher(config, encoder=encoder)
         self._results = ResultsSink()
         self.line = Line(
@@ -126,7 +126,7 @@ class Pipeline:
 def _measured_batcher(config: LineConfig, *, encoder: EncoderBundle) -> tuple[Batcher, float]:
     """Values first (EncoderError when a golden picture comes out wrong), then the cost of a batch on this device."""
     encoder.check()
-    cost = measure_cost(encoder.image, encoder.ladder)
+    cost = measure_cost(encoder.image, landmarks(encoder.ladder))
     batcher = Batcher(
         sizes=encoder.ladder,
         image_size=encoder.image.info.image_size,

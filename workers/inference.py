@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
+from typing import NoReturn
 
 import numpy as np
 import structlog
@@ -11,7 +14,7 @@ import structlog
 from pipeline.batcher import Batcher
 from pipeline.decision import Decider
 from pipeline.errors import DataError
-from pipeline.interfaces import Clock, Encoder, Head
+from pipeline.interfaces import Clock, Encoder, Head, PipelinedEncoder
 from pipeline.types import Batch, DeadLetter, Features, Frame, FrameRef, Prediction
 from workers.channel import Channel, ChannelClosed, Waiting
 from workers.ledger import Ledger
@@ -31,6 +34,17 @@ class LiveHead:
     decider: Decider
 
 
+@dataclass(frozen=True, slots=True)
+class _Flight:
+    """A batch on its way: the head it will meet was fixed when it started."""
+
+    frames: Sequence[Frame]
+    batch: Batch
+    live: LiveHead
+    started_at: float
+    collect: Callable[[], Features]
+
+
 class Inference:
     """`run` belongs to one thread; `swap` may be called from any and takes effect at the next batch."""
 
@@ -46,7 +60,8 @@ class Inference:
         clock: Clock,
         observe: Callable[[Batch, float], None],
     ) -> None:
-        self._encoder = encoder
+        self._n_in_flight = encoder.n_in_flight if isinstance(encoder, PipelinedEncoder) else 1
+        self._submit = encoder.submit if isinstance(encoder, PipelinedEncoder) else partial(partial, encoder.encode)
         self._live = live
         self._batcher = batcher
         self._frames = frames
@@ -66,45 +81,61 @@ class Inference:
 
     def run(self) -> None:
         """Return when the frames channel is closed and empty; raise when the encoder itself is broken."""
+        flights: deque[_Flight] = deque()
         while True:
-            frames = self._frames.take(rows=self._batcher.rows_for, hold=self._hold, timeout_s=IDLE_S)
+            frames = self._take(waiting=not flights)
             if frames:
-                self._process(frames)
-            elif self._frames.exhausted:
+                flights.append(self._start(frames))
+            if flights and (not frames or len(flights) >= self._n_in_flight):
+                self._finish(flights.popleft())
+            elif not frames and self._frames.exhausted:
                 return
+
+    def _take(self, *, waiting: bool) -> list[Frame]:
+        """With a batch on the device, only what is there already: its results must not wait for new frames."""
+        if waiting:
+            return self._frames.take(rows=self._batcher.rows_for, hold=self._hold, timeout_s=IDLE_S)
+        return self._frames.take(rows=self._batcher.rows_for, timeout_s=0.0)
 
     def _hold(self, waiting: Waiting) -> float:
         return self._batcher.hold_s(n=waiting.n, oldest_wait_s=waiting.oldest_wait_s, gap_s=waiting.gap_s)
 
-    def _process(self, frames: Sequence[Frame]) -> None:
-        """Decide all of them; where the encoder or head fails, halve until the poison stands alone."""
-        batch = self._batcher.fill(frames, now=self._clock.monotonic())
+    def _start(self, frames: Sequence[Frame]) -> _Flight:
+        now = self._clock.monotonic()
+        batch = self._batcher.fill(frames, now=now)
         try:
-            predictions = self._infer(batch)
-        except Exception as error:  # noqa: BLE001 - whatever one picture provokes must not stop the line
-            if len(frames) > 1:
-                half = len(frames) // 2
-                self._process(frames[:half])
-                self._process(frames[half:])
-            else:
-                self._refuse(frames[0], error)
-            return
-        self._put(predictions, refs=batch.refs)
+            collect = self._submit(batch)
+        except Exception as error:  # noqa: BLE001 - answered in _finish, where every failure of a batch ends
+            collect = partial(_raise, error)
+        return _Flight(frames, batch, self._live, now, collect)
 
-    def _infer(self, batch: Batch) -> list[Prediction]:
-        live = self._live
-        started_at = self._clock.monotonic()
-        features = self._encoder.encode(batch)
+    def _finish(self, flight: _Flight) -> None:
+        """Decide all of them; where encoder or head fails, halve until the poison stands alone."""
+        try:
+            predictions = self._decide(flight)
+        except Exception as error:  # noqa: BLE001 - whatever one picture provokes must not stop the line
+            frames = flight.frames
+            if len(frames) == 1:
+                self._refuse(frames[0], error)
+                return
+            for half in (frames[: len(frames) // 2], frames[len(frames) // 2 :]):
+                self._finish(self._start(half))
+            return
+        self._put(predictions, refs=flight.batch.refs)
+
+    def _decide(self, flight: _Flight) -> list[Prediction]:
+        batch, live = flight.batch, flight.live
+        features = flight.collect()
         _check_finite(features, n=batch.n_real)
         scores = live.head.score(features)
         ended_at = self._clock.monotonic()
-        self._observe(batch, ended_at - started_at)
-        return live.decider.decide(scores, batch=batch, decided_at=ended_at, infer_s=ended_at - started_at)
+        infer_s = ended_at - flight.started_at
+        self._observe(batch, infer_s)
+        return live.decider.decide(scores, batch=batch, decided_at=ended_at, infer_s=infer_s)
 
     def _refuse(self, frame: Frame, error: Exception) -> None:
         """Dead-letter one frame, after making sure that an empty picture still passes: else the encoder is broken."""
-        blank = Frame(frame.ref, np.zeros_like(frame.image))
-        self._infer(self._batcher.fill([blank], now=self._clock.monotonic()))
+        self._decide(self._start([Frame(frame.ref, np.zeros_like(frame.image))]))
         log.warning("frame refused", event_id=frame.ref.event_id, cause=repr(error))
         letter = DeadLetter(
             source_id=frame.ref.source_id,
@@ -127,3 +158,7 @@ def _check_finite(features: Features, *, n: int) -> None:
     bad = np.flatnonzero(~np.isfinite(features.image[:n]).all(axis=1))
     if bad.size:
         raise DataError(f"encoder: expected finite embeddings, got NaN or infinity in rows {bad.tolist()} of {n}")
+
+
+def _raise(error: Exception) -> NoReturn:
+    raise error

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import structlog
 
-from pipeline.errors import ShutdownTimeout, WorkerDied
+from pipeline.errors import ClearlineError, ShutdownTimeout, WorkerDied
 from pipeline.interfaces import Clock
 
 log = structlog.get_logger()
@@ -68,7 +68,10 @@ class Supervisor:
             self._changed.clear()
 
     def drain(self, *, timeout_s: float) -> None:
-        """Close and join stage after stage. Raises WorkerDied (with its cause) or ShutdownTimeout (naming who)."""
+        """Close and join stage after stage.
+
+        Raises the ClearlineError that ended a thread, WorkerDied for another cause, ShutdownTimeout naming who is late.
+        """
         due_at = self._clock.monotonic() + timeout_s
         late: list[str] = []
         for stage in self._stages:
@@ -78,6 +81,8 @@ class Supervisor:
                 late += self._join(stage, until=self._clock.monotonic() + GRACE_S)
         if self._failure is not None:
             name, cause = self._failure
+            if isinstance(cause, ClearlineError):
+                raise cause  # it says what to do, and has the exit code for it
             raise WorkerDied(f"thread {name} died: {type(cause).__name__}: {cause}") from cause
         if late:
             names = ", ".join(late)

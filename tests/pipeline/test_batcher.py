@@ -7,11 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.batcher import N_SLOTS, Batcher, BatchCost
+from pipeline.batcher import N_SLOTS, Batcher
+from pipeline.encoders.ladder import BatchCost
 from tests.making import SIDE, make_frame
 
-CPU = BatchCost(overhead_s=0.055, per_row_s=0.037)
-CUDA = BatchCost(overhead_s=0.002, per_row_s=0.0001)
+CPU = BatchCost(a_s=0.055, b_s=0.037)
+CUDA = BatchCost(a_s=0.002, b_s=0.0001)
 CUDA_SIZES = (1, 2, 4, 8, 16, 32, 64)
 
 
@@ -32,7 +33,7 @@ def test_it_does_not_wait_for_a_frame_that_comes_too_late_to_pay() -> None:
 
 
 def test_it_never_holds_a_frame_beyond_the_deadline() -> None:
-    patient = batcher(cost=BatchCost(overhead_s=10.0, per_row_s=0.0), max_wait_s=0.01)
+    patient = batcher(cost=BatchCost(a_s=10.0, b_s=0.0), max_wait_s=0.01)
     assert patient.hold_s(n=1, oldest_wait_s=0.004, gap_s=0.0001) == pytest.approx(0.006)
     assert patient.hold_s(n=1, oldest_wait_s=0.011, gap_s=0.0001) == 0.0
 
@@ -53,7 +54,7 @@ def test_it_pads_up_where_padding_is_cheaper_than_a_second_batch() -> None:
 
 
 def test_it_splits_never_below_the_smallest_size() -> None:
-    coarse = batcher(sizes=(8, 16), cost=BatchCost(overhead_s=0.0, per_row_s=1.0))
+    coarse = batcher(sizes=(8, 16), cost=BatchCost(a_s=0.0, b_s=1.0))
     assert coarse.rows_for(3) == 3
     assert coarse.fill([make_frame()], now=0.0).size == 8
 

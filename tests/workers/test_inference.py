@@ -7,8 +7,8 @@ import pytest
 from pipeline.batcher import Batcher
 from pipeline.decision import Decider, DecisionPolicy, HeadIdentity
 from pipeline.encoders.ladder import BatchCost
-from pipeline.types import Batch, DeadLetter, Frame, Prediction
-from tests.fakes import FakeClock, FakeEncoder, FakeHead
+from pipeline.types import Batch, DeadLetter, Features, Frame, Prediction
+from tests.fakes import FakeClock, FakeEncoder, FakeHead, FakePipelinedEncoder
 from tests.making import SIDE, make_frame
 from workers.channel import Channel
 from workers.inference import Inference, LiveHead
@@ -69,6 +69,24 @@ def test_every_frame_is_decided_in_order() -> None:
     assert [batch.n_real for batch in bench.observed] == [8, 5]
 
 
+def test_a_device_of_its_own_has_two_batches_in_flight_and_results_stay_in_order() -> None:
+    encoder = FakePipelinedEncoder(image_size=SIDE)
+    bench = Bench(encoder=encoder, sizes=(1, 2))
+    bench.feed(*range(9))
+    predictions, _ = bench.run()
+    assert [one.ref.sequence for one in predictions] == list(range(9))
+    assert encoder.most_open == 2
+    assert encoder.n_open == 0
+
+
+def test_poison_in_flight_is_set_aside_too() -> None:
+    bench = Bench(encoder=FakePipelinedEncoder(image_size=SIDE, poison=66), sizes=(1, 2))
+    bench.feed(1, 66, 3, 4, 5)
+    predictions, letters = bench.run()
+    assert sorted(one.ref.sequence for one in predictions) == [0, 2, 3, 4]
+    assert [letter.ref.sequence for letter in letters] == [1]
+
+
 def test_padding_and_company_cannot_change_a_result() -> None:
     alone, crowd = Bench(sizes=(1,)), Bench(sizes=(8,))
     alone.feed(10, 20, 30)
@@ -87,16 +105,17 @@ def test_a_poisonous_frame_is_set_aside_and_its_neighbours_are_decided_once() ->
     assert {letter.reason for letter in letters} == {"inference"}
 
 
-def test_an_embedding_that_is_not_finite_is_set_aside() -> None:
-    bench = Bench()
-    encode = bench.encoder.encode
+class NanEncoder(FakeEncoder):
+    """Gives no number for a picture of nines."""
 
-    def with_nan(batch: Batch):
-        features = encode(batch)
+    def encode(self, batch: Batch) -> Features:
+        features = super().encode(batch)
         features.image[batch.pixels[:, 0, 0, 0] == 9] = float("nan")
         return features
 
-    bench.encoder.encode = with_nan  # type: ignore[method-assign]
+
+def test_an_embedding_that_is_not_finite_is_set_aside() -> None:
+    bench = Bench(encoder=NanEncoder(image_size=SIDE))
     bench.feed(1, 9, 2)
     predictions, letters = bench.run()
     assert sorted(one.ref.sequence for one in predictions) == [0, 2]

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 
 import pytest
 
-from pipeline.errors import ShutdownTimeout, WorkerDied
+from pipeline.errors import ShutdownTimeout, SourceError, WorkerDied
 from workers.clock import SystemClock
 from workers.supervisor import Stage, Supervisor
 
@@ -19,6 +20,15 @@ def waiting_stage(name: str, order: list[str]) -> Stage:
         order.append(name)
 
     return Stage(name, [run], stop.set)
+
+
+def wait_for(stop: threading.Event) -> Callable[[], None]:
+    """A thread that ends when told."""
+
+    def run() -> None:
+        stop.wait(10)
+
+    return run
 
 
 def test_stages_end_in_the_order_in_which_frames_flow() -> None:
@@ -47,7 +57,7 @@ def test_a_dead_thread_is_noticed_and_its_cause_is_raised() -> None:
 
 def test_the_end_of_a_stage_closes_the_next_one_by_itself() -> None:
     stop = threading.Event()
-    second = Stage("inference", [lambda: None if stop.wait(10) else None], stop.set)
+    second = Stage("inference", [wait_for(stop)], stop.set)
     supervisor = Supervisor([Stage("capture", [lambda: None] * 3, lambda: None), second], clock=SystemClock())
     supervisor.start()
     assert stop.wait(5)
@@ -69,6 +79,16 @@ def test_a_dead_thread_closes_every_stage_so_that_nobody_waits_for_it() -> None:
     assert sorted(order) == ["capture", "publish"]
 
 
+def test_an_error_that_says_what_to_do_is_raised_as_it_is() -> None:
+    def die() -> None:
+        raise SourceError("line.mp4: no such file")
+
+    supervisor = Supervisor([Stage("capture", [die], lambda: None)], clock=SystemClock())
+    supervisor.start()
+    with pytest.raises(SourceError, match="no such file"):
+        supervisor.drain(timeout_s=5)
+
+
 def test_the_line_is_finished_when_all_sources_have_ended() -> None:
     supervisor = Supervisor([Stage("capture", [lambda: None] * 3, lambda: None)], clock=SystemClock())
     supervisor.start()
@@ -79,7 +99,7 @@ def test_the_line_is_finished_when_all_sources_have_ended() -> None:
 
 def test_a_stage_that_is_late_is_asked_to_give_up() -> None:
     stop = threading.Event()
-    late = Stage("publish", [lambda: None if stop.wait(10) else None], lambda: None, stop.set)
+    late = Stage("publish", [wait_for(stop)], lambda: None, stop.set)
     supervisor = Supervisor([late], clock=SystemClock())
     supervisor.start()
     supervisor.drain(timeout_s=0.01)
@@ -89,9 +109,7 @@ def test_a_stage_that_is_late_is_asked_to_give_up() -> None:
 def test_a_thread_that_never_ends_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("workers.supervisor.GRACE_S", 0.01)
     stop = threading.Event()
-    supervisor = Supervisor(
-        [Stage("publish", [lambda: None if stop.wait(10) else None], lambda: None)], clock=SystemClock()
-    )
+    supervisor = Supervisor([Stage("publish", [wait_for(stop)], lambda: None)], clock=SystemClock())
     supervisor.start()
     with pytest.raises(ShutdownTimeout, match="still running: publish-0"):
         supervisor.drain(timeout_s=0.01)

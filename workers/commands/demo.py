@@ -29,6 +29,7 @@ def demo(
     config: Annotated[Path, typer.Option(help="A line of simulated cameras.")] = SHIPPED,
     seconds: Annotated[float | None, typer.Option(help="Stop after this long; default: Ctrl-C.", min=0.1)] = None,
     shots: Annotated[int, typer.Option(help="Labelled pictures per class for the head.", min=1, max=64)] = 8,
+    picture: Annotated[Path | None, typer.Option(help="Draw what was mistaken and mended into this PNG.")] = None,
     refit: Annotated[bool, typer.Option(help="Render and fit again although a head is there.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Last line on stdout: one JSON object.")] = False,
 ) -> None:
@@ -39,6 +40,9 @@ def demo(
         _fit(loaded, shots=shots, console=console)
     pipeline = Pipeline(loaded, say=lambda line: console.print(line, style="dim"))
     run_and_report(pipeline, console=console, seconds=seconds, as_json=as_json, title="Clearline demo line")
+    if picture is not None:
+        _draw(loaded, shots=shots, path=picture)
+        console.print(f"picture of the run: {picture}", style="dim")
 
 
 def _fitted(config: LineConfig) -> bool:
@@ -61,6 +65,21 @@ def _fit(config: LineConfig, *, shots: int, console: Console) -> None:
         done = fit_folder(FOLDER, config=config, shots=shots)
     for text in as_text(done):
         console.print(text, style="dim", highlight=False)
+
+
+def _draw(config: LineConfig, *, shots: int, path: Path) -> None:
+    from workers.commands.demo_picture import draw_picture, read_results
+
+    lines = {
+        camera.id: open_line(camera.source)
+        for camera in config.cameras
+        if isinstance(camera.source, SimulateSourceConfig)
+    }
+    texts = load_dictionary(config.head.texts) if config.head.texts is not None else None
+    names = {one.class_id: one.name for one in texts.classes} if texts is not None else {}
+    image = draw_picture(read_results(config.sinks[0].path), lines=lines, names=names, shots=shots)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    image.save(path)
 
 
 def render_labelled(lines: list[SimulatedLine], *, class_id: str, n: int, folder: Path) -> None:

@@ -116,11 +116,9 @@ class SimulateSource:
         if back_s is None:
             return
         at_s = self._line.time_of(self._next)
-        if self._real_time:
-            self._next = max(self._next, self._line.index_at(min(self._elapsed(), back_s)))
-        elif math.isfinite(back_s):
+        if not self._real_time and math.isfinite(back_s):
             self._next = self._line.index_at(back_s)
-        elif self._n_frames is not None:
+        elif not self._real_time and self._n_frames is not None:
             self._next = self._n_frames
         until = f"until {back_s:g} s" if math.isfinite(back_s) else "for good"
         raise SourceUnavailable(f"source {self._source_id}: the simulated camera is dead at {at_s:g} s, {until}")

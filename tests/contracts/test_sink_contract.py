@@ -1,0 +1,138 @@
+"""What every Sink does, the fake included."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import resource
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+
+import orjson
+import pytest
+
+from pipeline.errors import SinkError
+from pipeline.interfaces import Sink
+from pipeline.types import DeadLetter
+from tests.fakes import FakeClock, FakeSink
+from tests.making import make_prediction, make_ref
+from workers.sinks.jsonl import JsonlSink
+
+
+@dataclass
+class Bench:
+    """A sink with the reader's view of it, and a way to make it fail."""
+
+    sink: Sink
+    read_ids: Callable[[], list[str]]
+    read_dead: Callable[[], list[tuple[str, bytes]]]  # reason, original
+    failing: Callable[[], AbstractContextManager[None]]
+
+
+def _fake(tmp_path: Path) -> Bench:
+    sink = FakeSink()
+
+    @contextlib.contextmanager
+    def failing() -> Iterator[None]:
+        sink.failures = 1
+        yield
+        sink.failures = 0
+
+    return Bench(
+        sink,
+        read_ids=lambda: [one.ref.event_id for one in sink.delivered],
+        read_dead=lambda: [(letter.reason, letter.original) for letter in sink.dead_letters],
+        failing=failing,
+    )
+
+
+def _jsonl(tmp_path: Path) -> Bench:
+    path = tmp_path / "results.jsonl"
+    sink = JsonlSink(path, clock=FakeClock())
+
+    def lines(file: Path) -> list[dict[str, str]]:
+        return [orjson.loads(line) for line in file.read_bytes().splitlines()] if file.exists() else []
+
+    @contextlib.contextmanager
+    def failing() -> Iterator[None]:
+        soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (path.stat().st_size + 100, hard))  # a batch that fits only in part
+        try:
+            yield
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+    def dead() -> list[tuple[str, bytes]]:
+        found = lines(tmp_path / "results.jsonl.dead.jsonl")
+        return [(one["reason"], base64.b64decode(one["original_base64"])) for one in found]
+
+    return Bench(sink, read_ids=lambda: [one["event_id"] for one in lines(path)], read_dead=dead, failing=failing)
+
+
+@pytest.fixture(params=[_fake, _jsonl], ids=["fake", "jsonl"])
+def bench(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Bench]:
+    made: Bench = request.param(tmp_path)
+    yield made
+    made.sink.close()
+
+
+def _ids(*sequences: int) -> list[str]:
+    return [f"cap-01-1-{sequence}-full" for sequence in sequences]
+
+
+def test_it_is_a_sink_with_a_name(bench: Bench) -> None:
+    assert isinstance(bench.sink, Sink)
+    assert bench.sink.name
+
+
+def test_a_delivery_is_there_in_order_when_deliver_returns(bench: Bench) -> None:
+    bench.sink.deliver([make_prediction(0), make_prediction(1)])
+    bench.sink.deliver([make_prediction(2)])
+    assert bench.read_ids() == _ids(0, 1, 2)
+
+
+def test_an_empty_delivery_is_no_fault_and_writes_nothing(bench: Bench) -> None:
+    bench.sink.deliver([])
+    assert bench.read_ids() == []
+
+
+def test_a_refused_delivery_raises_sink_error_and_leaves_nothing_behind(bench: Bench) -> None:
+    bench.sink.deliver([make_prediction(0)])
+    with bench.failing(), pytest.raises(SinkError):
+        bench.sink.deliver([make_prediction(1), make_prediction(2)])
+    assert bench.read_ids() == _ids(0)
+
+
+def test_a_sink_that_has_failed_takes_the_same_delivery_again(bench: Bench) -> None:
+    with bench.failing(), pytest.raises(SinkError):
+        bench.sink.deliver([make_prediction(0), make_prediction(1)])
+    bench.sink.deliver([make_prediction(0), make_prediction(1)])
+    assert bench.read_ids() == _ids(0, 1)
+
+
+def test_a_dead_letter_keeps_its_bytes_whatever_they_are(bench: Bench) -> None:
+    original = bytes(range(256)) + b"\n\n"
+    bench.sink.dead_letter(DeadLetter("cap-01", "undecodable", "not a JPEG \udcff", original, make_ref(3)))
+    bench.sink.flush()
+    assert bench.read_dead() == [("undecodable", original)]
+    assert bench.read_ids() == []
+
+
+def test_flush_may_be_called_at_any_time(bench: Bench) -> None:
+    bench.sink.flush()
+    bench.sink.deliver([make_prediction(0)])
+    bench.sink.flush()
+    assert bench.read_ids() == _ids(0)
+
+
+def test_closing_twice_is_fine_and_nothing_is_taken_afterwards(bench: Bench) -> None:
+    bench.sink.deliver([make_prediction(0)])
+    bench.sink.close()
+    bench.sink.close()
+    with pytest.raises(SinkError):
+        bench.sink.deliver([make_prediction(1)])
+    with pytest.raises(SinkError):
+        bench.sink.dead_letter(DeadLetter("cap-01", "undecodable", "late", b"x", make_ref(1)))
+    assert bench.read_ids() == _ids(0)

@@ -1,0 +1,79 @@
+"""`clearline head eval`: every head on the same draws of a features file, as one table and one JSON line."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Annotated
+
+import orjson
+import typer
+
+from pipeline.errors import DataError
+
+
+def head_eval(
+    *,
+    features: Annotated[
+        Path, typer.Option("--features", help="FILE.npz: trainK_x, trainK_y, test_x, test_y, classnames.")
+    ],
+    shots: Annotated[str, typer.Option("--shots", help="Images per class, comma-separated.")] = "1,4,16",
+    seeds: Annotated[
+        int, typer.Option("--seeds", min=1, help="Draws of the support set (folds where it is fixed).")
+    ] = 3,
+    heads: Annotated[
+        str, typer.Option("--heads", help="Heads, comma-separated.")
+    ] = "auto,probe,gda,kernel_ridge,tip,linear",
+    unlabelled: Annotated[
+        str | None, typer.Option("--unlabelled", help="val, or FILE.npz:ARRAY; features only, labels are never read.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="End with one JSON object on the last line.")] = False,
+) -> None:
+    """Fit heads on K images per class and judge them on the test rows; exit code 3 for a file that cannot be used."""
+    from pipeline.evaluation.features_file import load_features_file, load_pool
+    from pipeline.evaluation.protocol import evaluate
+    from pipeline.evaluation.table import as_table
+
+    try:
+        file = load_features_file(features)
+        pool = None if unlabelled is None else load_pool(unlabelled, file=file)
+        rows = []
+        for k in _numbers(shots):
+            names = tuple(name.strip() for name in heads.split(",") if name.strip())
+            rows += evaluate(file, heads=names, shots=k, seeds=seeds, pool=pool, timer=time.perf_counter)
+    except DataError as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(error.exit_code) from error
+    typer.echo(as_table(rows))
+    fixed = sorted({row.shots for row in rows if not row.draws[0]["drawn"]})
+    if fixed and seeds > 1:
+        at = ", ".join(map(str, fixed))
+        typer.echo(f"support rows are fixed by the file at {at} shots: seeds vary the folds only, and SD is theirs")
+    for row in rows:
+        for seed, about in zip(row.seeds, row.about, strict=True):
+            if about is not None:
+                typer.echo(f"{row.head}, {row.shots} shots, seed {seed}: {about['why']}{_pool_line(about)}")
+    if as_json:
+        typer.echo(orjson.dumps({"rows": [row.to_json() for row in rows]}).decode())
+
+
+def _pool_line(about: dict[str, object]) -> str:
+    pool = about["pool"]
+    if not isinstance(pool, dict):
+        return ""
+    what = "used" if pool["used"] else "ignored: it does not cover the classes"
+    tried = about["trials"]
+    verdict = [t for t in tried if t["name"] == "pool"] if isinstance(tried, list | tuple) else []
+    gain = f", {verdict[0]['verdict']} (gain {verdict[0]['gain']:+.3f})" if verdict else ""
+    counted = f"{pool['n_used']} of {pool['n_offered']} rows, {pool['n_novel']} novel"
+    return f"; unlabelled {what} ({counted}, coverage {pool['coverage']:.2f}){gain}"
+
+
+def _numbers(text: str) -> list[int]:
+    try:
+        found = [int(part) for part in text.split(",")]
+    except ValueError as error:
+        raise DataError(f"--shots: expected numbers like 1,4,16, got {text}") from error
+    if not found or min(found) < 1:
+        raise DataError(f"--shots: expected numbers of at least 1, got {text}")
+    return found
