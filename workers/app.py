@@ -46,14 +46,13 @@ class Pipeline:
         batcher, self.encoder_frames_per_second = _measured_batcher(config, encoder=encoder)
         self._results = ResultsSink()
         self.line = Line(
-            feeds=open_feeds(config, info=encoder.image.info, clock=capture_clock),
+            feeds=open_feeds(config, encoder=encoder, clock=capture_clock),
             encoder=encoder.image,
             live=live,
             batcher=batcher,
             sinks=[*open_sinks(config, clock=capture_clock), self._results],
             metrics=metrics,
             capture_clock=capture_clock,
-            queue_frames=max(camera.queue_frames for camera in config.cameras),
             queue_batches=config.batching.queue_frames,
         )
         self._metrics = metrics

@@ -46,7 +46,7 @@ def take_all(n: int) -> int:
 
 
 class Channel(Generic[T]):
-    """Lanes (one per source) of at most `capacity` items each; FIFO within a lane, round robin between lanes.
+    """Lanes (one per source) of at most `capacity` items unless reserved otherwise; FIFO each, round robin between them.
 
     Any number of threads may put; one thread takes.
     """
@@ -57,6 +57,7 @@ class Channel(Generic[T]):
         self._capacity = capacity
         self._clock = clock
         self._lanes: dict[str, deque[_Item[T]]] = {}
+        self._capacities: dict[str, int] = {}
         self._order: deque[str] = deque()  # the lane at the left is served next
         self._n = 0
         self._closed = False
@@ -66,11 +67,15 @@ class Channel(Generic[T]):
         self._not_empty = threading.Condition(lock)
         self._not_full = threading.Condition(lock)
 
+    def reserve(self, lane: str, *, capacity: int) -> None:
+        """Give a lane a capacity of its own, before its first item."""
+        self._capacities[lane] = capacity
+
     def put(self, item: T, *, lane: str) -> None:
         """Append; block while the lane is full. Raises ChannelClosed (the item was not taken)."""
         with self._not_full:
             queue = self._lane(lane)
-            while len(queue) >= self._capacity and not self._closed:
+            while self._full(lane) and not self._closed:
                 self._not_full.wait(MAX_BLOCK_S)
             self._append(queue, item)
 
@@ -79,7 +84,7 @@ class Channel(Generic[T]):
         with self._not_full:
             queue = self._lane(lane)
             evicted = None
-            if len(queue) >= self._capacity and not self._closed:
+            if self._full(lane) and not self._closed:
                 evicted = queue.popleft().value
                 self._n -= 1
             self._append(queue, item)
@@ -131,6 +136,9 @@ class Channel(Generic[T]):
             self._lanes[lane] = deque()
             self._order.append(lane)
         return self._lanes[lane]
+
+    def _full(self, lane: str) -> bool:
+        return len(self._lanes[lane]) >= self._capacities.get(lane, self._capacity)
 
     def _append(self, queue: deque[_Item[T]], item: T) -> None:
         if self._closed:

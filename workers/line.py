@@ -31,6 +31,7 @@ class Feed:
     source: Source
     cuts: Mapping[str, Cut]  # by region id
     drop_oldest: bool
+    queue_frames: int  # that may wait for the encoder
     backoff_initial_s: float
     backoff_cap_s: float
 
@@ -48,7 +49,6 @@ class Line:
         sinks: Sequence[Sink],
         metrics: Metrics,
         capture_clock: SystemClock,
-        queue_frames: int,
         queue_batches: int,
     ) -> None:
         """`capture_clock` is the one the sources wait on: it is closed when the line stops."""
@@ -59,7 +59,7 @@ class Line:
         self._metrics = metrics
         self.ledger = Ledger()
         self.tally = Tally()
-        self._frames: Channel[Frame] = Channel(capacity=queue_frames, clock=self._clock)
+        self._frames: Channel[Frame] = Channel(capacity=batcher.largest, clock=self._clock)
         self._outcomes: Channel[Outcome] = Channel(capacity=queue_batches, clock=self._clock)
         self._captures = [self._make_capture(feed) for feed in feeds]
         self._inference = self._make_inference(encoder, live=live, batcher=batcher)
@@ -139,6 +139,7 @@ class Line:
         }
 
     def _make_capture(self, feed: Feed) -> Capture:
+        self._frames.reserve(feed.source.source_id, capacity=feed.queue_frames)
         return Capture(
             feed.source,
             cuts=feed.cuts,

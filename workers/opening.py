@@ -16,7 +16,6 @@ from pipeline.simulation.disturbances import Disturbance
 from pipeline.simulation.line import SimulatedLine
 from pipeline.texts.bank import build_zero_shot
 from pipeline.texts.dictionary import load_dictionary
-from pipeline.types import EncoderInfo
 from workers.config import DecisionConfig, LineConfig
 from workers.config_cameras import CameraConfig, CameraSourceConfig, ReplaySourceConfig, SimulateSourceConfig
 from workers.inference import LiveHead
@@ -85,18 +84,22 @@ def decision_policy(given: DecisionConfig) -> DecisionPolicy:
     )
 
 
-def open_feeds(config: LineConfig, *, info: EncoderInfo, clock: Clock) -> list[Feed]:
+def open_feeds(config: LineConfig, *, encoder: EncoderBundle, clock: Clock) -> list[Feed]:
     """Sources, not yet connected, with their regions cut for this encoder."""
-    return [
-        Feed(
-            source=open_source(camera, clock=clock),
-            cuts={roi.id: Preprocessor(info, roi.to_roi()) for roi in camera.rois},
-            drop_oldest=camera.full_policy == "drop_oldest",
-            backoff_initial_s=camera.backoff.initial_ms / 1e3,
-            backoff_cap_s=camera.backoff.cap_ms / 1e3,
-        )
-        for camera in config.cameras
-    ]
+    return [_feed(camera, encoder=encoder, clock=clock) for camera in config.cameras]
+
+
+def _feed(camera: CameraConfig, *, encoder: EncoderBundle, clock: Clock) -> Feed:
+    drop_oldest = camera.full_policy == "drop_oldest"
+    return Feed(
+        source=open_source(camera, clock=clock),
+        cuts={roi.id: Preprocessor(encoder.image.info, roi.to_roi()) for roi in camera.rois},
+        drop_oldest=drop_oldest,
+        # what loses nothing by waiting may fill the largest batch alone
+        queue_frames=camera.queue_frames if drop_oldest else max(camera.queue_frames, encoder.ladder[-1]),
+        backoff_initial_s=camera.backoff.initial_ms / 1e3,
+        backoff_cap_s=camera.backoff.cap_ms / 1e3,
+    )
 
 
 def open_source(camera: CameraConfig, *, clock: Clock) -> Source:

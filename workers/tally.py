@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from collections import Counter
 from collections.abc import Sequence
@@ -13,6 +14,7 @@ from pipeline.types import Prediction
 
 LATENCY_FLOOR_S = 1e-5
 LATENCY_STEP = 1.01  # each bin is one per cent wider than the one before, which bounds the error of a quantile
+LOG_STEP = math.log(LATENCY_STEP)
 N_BINS = 2000  # up to floor * step ** bins, far above a day
 
 
@@ -76,4 +78,4 @@ class Tally:
 
 def _bin(seconds: float) -> int:
     ratio = max(seconds, LATENCY_FLOOR_S) / LATENCY_FLOOR_S
-    return min(N_BINS - 1, int(np.ceil(np.log(ratio) / np.log(LATENCY_STEP))))
+    return min(N_BINS - 1, math.ceil(math.log(ratio) / LOG_STEP))

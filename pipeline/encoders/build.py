@@ -35,7 +35,9 @@ class EncoderBundle:
 
     def check(self) -> golden.GoldenReport:
         """The readiness check at the landmarks of the ladder; raises EncoderError with the figures. Blocks."""
-        return golden.check(self.image, landmarks(self.ladder), expected=self.expected, precision=self.precision.precision)
+        return golden.check(
+            self.image, landmarks(self.ladder), expected=self.expected, precision=self.precision.precision
+        )
 
 
 def build_encoder(
@@ -47,7 +49,7 @@ def build_encoder(
     random_weights_seed: int | None = None,
     device: str = "cpu",
     precision: str = "auto",
-    threads: int | None = None,
+    threads: int = 1,
     n_levels: int = 0,
     batch_sizes: Sequence[int] | None = None,
     onnx: OnnxSettings | None = None,
@@ -55,12 +57,14 @@ def build_encoder(
 ) -> EncoderBundle:
     """Load weights, choose a precision, prepare every batch size. Blocks; call `check` before the first frame.
 
-    `device` "auto" takes CUDA where there is one. `threads` is for the whole process with torch, for the encoder
-    alone with openvino and onnx. For onnx, `checkpoint` is the file and `model` is ignored.
+    `device` "auto" takes CUDA where there is one. `threads` is for the whole process with torch, for the
+    encoder alone with openvino and onnx. For onnx, `checkpoint` is the file and `model` is ignored.
     """
     if device == "auto":
         device = "cuda" if backend == "torch" and torch.cuda.is_available() else "cpu"
     _check(backend, device=device, checkpoint=checkpoint, n_levels=n_levels, threads=threads)
+    # beside another runtime torch only cuts pictures, and idle threads of its own spin: 10 ms of CPU a frame
+    torch.set_num_threads(threads if backend == "torch" else 1)
     ladder = check_ladder(batch_sizes or (DEFAULT_LADDER if backend == "openvino" else default_ladder(device)))
     if backend == "onnx":
         assert checkpoint is not None  # _check has seen to it
@@ -68,8 +72,6 @@ def build_encoder(
     loaded = load_open_clip(
         model, pretrained=pretrained, checkpoint=checkpoint, random_weights_seed=random_weights_seed
     )
-    if backend == "torch" and threads is not None:
-        torch.set_num_threads(threads)
     expected = _expected(loaded, n_levels=n_levels, is_demo=model == DEMO_CLIP)
     image: OpenClipEncoder | OpenVinoEncoder
     if backend == "openvino":
@@ -80,18 +82,18 @@ def build_encoder(
     return EncoderBundle(image=image, text=text, ladder=ladder, precision=image.precision, expected=expected)
 
 
-def _check(backend: str, *, device: str, checkpoint: Path | None, n_levels: int, threads: int | None) -> None:
+def _check(backend: str, *, device: str, checkpoint: Path | None, n_levels: int, threads: int) -> None:
     if backend not in BACKENDS:
         raise EncoderError(f"backend must be one of {', '.join(BACKENDS)}, got {backend!r}")
     if backend != "torch" and device != "cpu":
         raise EncoderError(f"backend {backend} runs on the cpu only, got device {device}")
     if backend == "onnx" and (checkpoint is None or n_levels):
         raise EncoderError(f"backend onnx needs checkpoint (the file) and n_levels 0, got {checkpoint}, {n_levels}")
-    if threads is not None and threads < 1:
+    if threads < 1:
         raise EncoderError(f"threads must be 1 or more, got {threads}")
 
 
-def _onnx(path: Path, *, settings: OnnxSettings | None, threads: int | None, ladder: tuple[int, ...]) -> EncoderBundle:
+def _onnx(path: Path, *, settings: OnnxSettings | None, threads: int, ladder: tuple[int, ...]) -> EncoderBundle:
     image = OnnxEncoder(path, settings=settings, threads=threads)
     return EncoderBundle(image=image, text=None, ladder=ladder, precision=PrecisionChoice("fp32"), expected=None)
 

@@ -46,6 +46,13 @@ def test_a_full_lane_gives_up_its_oldest_and_leaves_others_alone() -> None:
     assert sorted(shared.take()) == [2, 3, 99]
 
 
+def test_a_lane_may_have_a_capacity_of_its_own() -> None:
+    shared = channel(capacity=2)
+    shared.reserve("narrow", capacity=1)
+    assert [shared.put_evicting(item, lane="narrow") for item in range(2)] == [None, 0]
+    assert [shared.put_evicting(item, lane="usual") for item in range(2)] == [None, None]
+
+
 def test_put_blocks_on_a_full_lane_until_there_is_room() -> None:
     shared: Channel[int] = Channel(capacity=1, clock=SystemClock())
     shared.put(0, lane="a")
