@@ -14,6 +14,11 @@ def _middle(size: tuple[int, int]) -> tuple[float, float]:
     return (size[1] - 1) / 2, (size[0] - 1) / 2
 
 
+def _mirrored(upper: Pixels) -> Pixels:
+    """The closed outline of a body whose upper edge is given, (N, 2) about y = 0."""
+    return np.concatenate([upper, upper[::-1] * (1, -1)])
+
+
 def bolt(rng: np.random.Generator, *, side: int, textures: Textures, shaft: float) -> Relief:
     """A hexagon bolt lying on its side; `shaft` is the thread's diameter as a share of the side."""
     length, head = rng.uniform(0.40, 0.47) * side, (0.105 * side, 0.235 * side)
@@ -22,29 +27,12 @@ def bolt(rng: np.random.Generator, *, side: int, textures: Textures, shaft: floa
     rows = np.arange(size[0], dtype=np.float32)[:, None] - middle
     columns = np.arange(size[1], dtype=np.float32)[None, :]
     radius, end = shaft * side / 2, left + head[0] + length
-    box = np.array(
-        [
-            (left + head[0] - 1, -radius),
-            (end - radius / 2, -radius),
-            (end, -radius / 2),
-            (end, radius / 2),
-            (end - radius / 2, radius),
-            (left + head[0] - 1, radius),
-        ]
-    )
-    thread = polygon(size, points=box + np.array((0, middle)))
+    neck, tip = left + head[0], end - radius / 2
+    box = np.array([(neck - 1, -radius), (tip, -radius), (end, -radius / 2)])
+    thread = polygon(size, points=_mirrored(box) + np.array((0, middle)))
     chamfer = 0.02 * side
-    corners = np.array(
-        [
-            (left + head[0], -head[1] / 2),
-            (left + chamfer, -head[1] / 2),
-            (left, -head[1] / 3),
-            (left, head[1] / 3),
-            (left + chamfer, head[1] / 2),
-            (left + head[0], head[1] / 2),
-        ]
-    )
-    cap = polygon(size, points=corners + np.array((0, middle)))
+    corners = np.array([(neck, -head[1] / 2), (left + chamfer, -head[1] / 2), (left, -head[1] / 3)])
+    cap = polygon(size, points=_mirrored(corners) + np.array((0, middle)))
     pitch = 0.030 * side
     wave = np.sin(2 * np.pi * (columns - rows * 0.12) / pitch)
     threaded = np.clip((columns - left - head[0] - 0.05 * side) / (0.02 * side), 0, 1)

@@ -177,6 +177,12 @@ def test_an_address_with_a_password_or_of_another_kind_is_refused(tmp_path: Path
     assert "secret@" not in str(caught.value)
 
 
+def test_a_class_is_not_told_from_itself(tmp_path: Path) -> None:
+    path = generator(tmp_path, base_url="http://127.0.0.1:9/v1")
+    with pytest.raises(ConfigError, match="two different classes as CLASS:RIVAL, got ok:ok"):
+        call("suggest", making.write(tmp_path), "--generator", path, "--against", "ok:ok")
+
+
 def test_an_unknown_class_to_tell_apart_is_named(tmp_path: Path) -> None:
     path = generator(tmp_path, base_url="http://127.0.0.1:9/v1")
     with pytest.raises(DataError, match="got rust"):
