@@ -50,7 +50,7 @@ class Source(Protocol):
         ...
 
     def ack(self, position: object) -> None:
-        """The picture at `position`, and all before it, came to an end. In order, once each; must be quick; any thread."""
+        """The picture at `position`, and all before it, came to an end. In order, once each; must be quick."""
         ...
 
     def close(self) -> None:

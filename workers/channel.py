@@ -46,7 +46,7 @@ def take_all(n: int) -> int:
 
 
 class Channel(Generic[T]):
-    """Lanes (one per source) of at most `capacity` items unless reserved otherwise; FIFO each, round robin between them.
+    """Lanes (one per source) of at most `capacity` items, or as reserved; FIFO each, round robin between them.
 
     Any number of threads may put; one thread takes.
     """

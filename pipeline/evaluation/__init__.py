@@ -1,0 +1,1 @@
+"""Judging heads: features files, protocols with recorded draws, metrics, tables."""

@@ -1,0 +1,213 @@
+"""`head: auto`: the policy by shots per class; a challenger must win out of fold, and nothing may do harm."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from pipeline.errors import DataError
+from pipeline.heads.affine import centred_rows
+from pipeline.heads.auto_choice import ERRORS_TO_WIN, Trial, choose_weights, trial
+from pipeline.heads.blend import BlendHead, Part
+from pipeline.heads.calibration import fit_temperature
+from pipeline.heads.experts import Expert, Task, experts
+from pipeline.heads.folds import make_folds, shots_per_class
+from pipeline.heads.mixed_prior import has_text
+from pipeline.heads.novelty import fit_novelty
+from pipeline.heads.pool import PoolReport, report
+from pipeline.heads.pool_choice import MIN_COVERAGE, choose_pool, trust
+from pipeline.heads.stacking import HeldOut, blend_of, held_out_logits, paired_gain, selection_folds, spread
+from pipeline.heads.whitening import Labels
+from pipeline.heads.zero_shot import ZeroShotHead
+from pipeline.types import Features, Float32Array
+
+POOL_WEIGHT = 2.0  # of the pool head beside the other at one shot, where nothing can be held out
+TEMPERATURE_SPREAD = 1.5  # of log T: a blend's scale is arbitrary before its first temperature
+LEAST_WEIGHT = 0.01  # a head below it would cost time and move nothing
+ONE_SHOT_TEMPERATURE = 0.35  # of standardised logits where nothing can be held out; best was .12 to .44 on eight sets
+ONE_SHOT_POOL_TEMPERATURE = 0.7  # the same beside a pool; best was .31 to 1.25
+
+
+@dataclass(frozen=True, slots=True)
+class AutoReport:
+    """What was tried, what it gained out of fold, and why the shipped head is the one it is."""
+
+    shots: float  # median per class
+    folds: str
+    seed: int
+    n_judged: int
+    incumbent: str  # what ships when nothing beats it
+    chosen: str  # zero_shot | blend
+    weights: dict[str, float]  # of the standardised heads in the blend
+    trials: tuple[Trial, ...]
+    pool: PoolReport | None
+    temperature: float
+    why: str
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, eq=False)
+class AutoFit:
+    """The head to ship, its temperature, and the report; out-of-fold logits for whoever decides with them."""
+
+    head: BlendHead | ZeroShotHead
+    temperature: float
+    report: AutoReport
+    held_out_logits: Float32Array | None  # (M, C) of the shipped head, before temperature
+    held_out_labels: Labels | None  # (M,)
+
+
+def fit_auto(
+    features: Features,
+    *,
+    labels: Labels,
+    groups: Labels,
+    classes: tuple[str, ...],
+    text: ZeroShotHead | None = None,
+    pool: Float32Array | None = None,
+    seed: int = 0,
+) -> AutoFit:
+    """Fit every head the policy allows, judge them out of fold, blend the near-equal ones; deterministic for a seed.
+
+    `features` N rows; `groups` numbers their source images; `pool` (M, D) unlabelled unit rows in the order of time.
+    One shot: kernel ridge (with texts the probe) and, where the pool covers the classes, the pool head. Two and three:
+    equal weights, the pool admitted above two standard errors. From four on: stacked weights, the pool admitted above
+    one standard error and averaged in when near-equal. With texts the text head ships unless beaten by one standard
+    error. Raises DataError for rows that cannot be fitted.
+    """
+    check_rows(features, labels=labels, classes=classes, pool=pool)
+    text = None if text is None or not has_text(text).any() else text
+    shots = float(np.median(shots_per_class(labels, groups=groups, n_classes=len(classes))))
+    covering, pool_report = _covering_pool(features.image, labels=labels, classes=classes, pool=pool, text=text)
+    task = Task(features=features, labels=labels, groups=groups, classes=classes, text=text, pool=covering)
+    fits = experts(task, shots=shots)
+    folds = selection_folds(labels, groups=groups, n_classes=len(classes), seed=seed)
+    if folds.n_folds:
+        held_out = held_out_logits(fits, features=features, labels=labels, folds=folds)
+        fitted = _judged(task, fits=fits, held_out=held_out, shots=shots)
+    else:
+        fitted = _one_shot(task, fits=fits, coverage=0.0 if pool_report is None else pool_report.coverage)
+    about = replace(fitted.report, shots=shots, folds=folds.kind, seed=seed, pool=pool_report)
+    plain = make_folds(labels, groups=groups, n_classes=len(classes), seed=seed)
+    novelty = fit_novelty(features.image, labels=labels, n_classes=len(classes), folds=plain)
+    return replace(fitted, report=about, head=replace(fitted.head, novelty=novelty))
+
+
+def check_rows(features: Features, *, labels: Labels, classes: tuple[str, ...], pool: Float32Array | None) -> None:
+    """Raises DataError with what was expected and got."""
+    image = features.image
+    if len(classes) < 2:
+        raise DataError(f"expected at least two classes, got {len(classes)}: {', '.join(classes)}")
+    if image.ndim != 2 or any(x.shape[0] != labels.size for x in (image, *features.levels)):
+        raise DataError(f"expected one row of features per label, got {image.shape} for {labels.size} labels")
+    for x in (image, *features.levels):
+        bad = np.flatnonzero(~np.isfinite(x).all(axis=1))
+        if bad.size:
+            named = classes[int(labels[bad[0]])]
+            raise DataError(f"expected finite features, got NaN or infinity in row {bad[0]} (class {named})")
+    missing = [name for i, name in enumerate(classes) if not (labels == i).any()]
+    if missing:
+        raise DataError(f"expected at least one image of every class, got none of: {', '.join(missing)}")
+    if pool is not None and (pool.ndim != 2 or pool.shape[1] != image.shape[1]):
+        raise DataError(f"unlabelled pool: expected rows of {image.shape[1]} values, got shape {pool.shape}")
+    if pool is not None and not np.isfinite(pool).all():
+        bad = np.flatnonzero(~np.isfinite(pool).all(axis=1))
+        raise DataError(f"unlabelled pool: expected finite features, got NaN or infinity in row {bad[0]}")
+
+
+def _covering_pool(
+    image: Float32Array,
+    *,
+    labels: Labels,
+    classes: tuple[str, ...],
+    pool: Float32Array | None,
+    text: ZeroShotHead | None,
+) -> tuple[Float32Array | None, PoolReport | None]:
+    """The rows to use, or None where there is no pool or it does not cover the classes."""
+    if pool is None or not pool.shape[0]:
+        return None, None
+    choice = choose_pool(image, labels=labels, n_classes=len(classes), pool=pool, text=text)
+    used = choice.coverage > MIN_COVERAGE
+    return pool[choice.rows] if used else None, report(choice, n_offered=pool.shape[0], used=used)
+
+
+def _one_shot(task: Task, *, fits: dict[str, Expert], coverage: float) -> AutoFit:
+    """Nothing can be held out: a fixed table, the pool weighed by how well it covers the classes."""
+    base = "kernel_ridge" if task.text is None else "probe"
+    rows = task.features if task.pool is None else Features(image=task.pool)
+    weights = {base: 1.0}
+    if task.pool is not None:
+        weights["pool"] = POOL_WEIGHT * trust(coverage)
+    total = sum(weights.values())
+    weights = {name: w / total for name, w in weights.items()}
+    parts = {name: fits[name](np.arange(task.labels.size)) for name in weights}
+    spreads = {name: spread(part.score(rows).logits) for name, part in parts.items()}
+    why = f"one shot per class: {base} by rule" + (", the pool by its coverage" if "pool" in weights else "")
+    temperature = ONE_SHOT_TEMPERATURE if task.pool is None else ONE_SHOT_POOL_TEMPERATURE
+    if task.text is not None:
+        temperature = 1.0 / spreads[base]  # the probe starts at the texts, whose own temperature is one
+    return AutoFit(
+        head=_blend(parts, weights=weights, spreads=spreads),
+        temperature=temperature,
+        report=_report(weights, incumbent=base, chosen="blend", temperature=temperature, why=why),
+        held_out_logits=None,
+        held_out_labels=None,
+    )
+
+
+def _judged(task: Task, *, fits: dict[str, Expert], held_out: HeldOut, shots: float) -> AutoFit:
+    """Weights from the rows held out; the text head where they do not beat it."""
+    weights, trials = choose_weights(held_out, shots=shots)
+    logits = blend_of(held_out, weights=weights)
+    chosen, incumbent, why = "blend", "kernel_ridge", "the blend of near-equal heads, weighed out of fold"
+    if task.text is not None and has_text(task.text).all():
+        texts = task.text.score(Features(image=task.features.image[held_out.rows])).logits
+        gain = paired_gain(logits, incumbent=texts, labels=held_out.labels)
+        wins, incumbent = gain.exceeds(n_errors=ERRORS_TO_WIN), "zero_shot"
+        trials += (
+            trial("blend", logits=logits, labels=held_out.labels, gain=gain, verdict="ships" if wins else "out"),
+        )
+        why = f"{why}; beats the text head by {gain.value:.3f} (standard error {gain.standard_error:.3f})"
+        if not wins:
+            chosen, weights, logits = "zero_shot", {}, centred_rows(texts)
+            why = f"nothing beats the text head by one standard error ({gain.value:+.3f}, {gain.standard_error:.3f})"
+    names = [name for name, weight in weights.items() if weight >= LEAST_WEIGHT]
+    parts = {name: fits[name](np.arange(task.labels.size)) for name in names}
+    blend = _blend(parts, weights=weights, spreads=held_out.spreads) if parts else None
+    temperature = fit_temperature(logits, labels=held_out.labels, prior_spread=TEMPERATURE_SPREAD)
+    about = _report(weights, incumbent=incumbent, chosen=chosen, temperature=temperature, why=why)
+    about = replace(about, trials=trials, n_judged=int(held_out.labels.size))
+    head = blend or _text_of(task)
+    return AutoFit(head, temperature, about, held_out_logits=logits, held_out_labels=held_out.labels)
+
+
+def _blend(parts: dict[str, Part], *, weights: dict[str, float], spreads: Mapping[str, float]) -> BlendHead:
+    scaled = tuple(weights[name] / spreads[name] for name in parts)
+    return BlendHead(parts=tuple(parts.values()), weights=scaled)
+
+
+def _text_of(task: Task) -> ZeroShotHead:
+    assert task.text is not None  # a blend is empty only where the text head ships
+    return task.text
+
+
+def _report(weights: dict[str, float], *, incumbent: str, chosen: str, temperature: float, why: str) -> AutoReport:
+    return AutoReport(
+        shots=1.0,
+        folds="none",
+        seed=0,
+        n_judged=0,
+        incumbent=incumbent,
+        chosen=chosen,
+        weights=weights,
+        trials=(),
+        pool=None,
+        temperature=temperature,
+        why=why,
+    )

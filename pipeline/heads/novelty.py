@@ -1,0 +1,93 @@
+"""Is this part like anything in the support set: distance to the nearest class, as a share of a threshold."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from pipeline.heads.folds import Folds
+from pipeline.heads.whitening import SHRINKAGE, TINY, Labels, class_means, fit_span, shrunk, within_covariance
+from pipeline.types import Float32Array
+
+QUANTILE = 0.995  # of the held-out distances: one known part in 200 is called unknown, before any other evidence
+
+
+MIN_FOLDS = 3  # with two shots a fold has one image per class, and no within-class scatter to measure
+
+
+@dataclass(frozen=True, eq=False)
+class NoveltyModel:
+    """Mahalanobis distance to the nearest class mean under the shared shrunk covariance (Lee et al., 2018).
+
+    Directions outside the span of the support set count with the ridge's own variance: what no support image ever
+    showed is what a new class differs by.
+    """
+
+    centre: Float32Array  # (D,)
+    span: Float32Array  # (D, R), orthonormal
+    whitening: Float32Array  # (D, R), span times P^(1/2) within it
+    means: Float32Array  # (C, R), whitened class means
+    outside_precision: float  # of directions outside the span
+    threshold: float  # distance; 1 until a quantile has been taken
+
+    def distance(self, image: Float32Array) -> Float32Array:
+        """(B, D) -> (B,) distances."""
+        z = image - self.centre
+        white = z @ self.whitening
+        squared = (white * white).sum(axis=1)[:, None] - 2.0 * white @ self.means.T + (self.means**2).sum(axis=1)
+        nearest = np.maximum(squared.min(axis=1), 0.0) + np.float32(self.outside_precision) * self._outside(z)
+        out: Float32Array = np.sqrt(nearest).astype(np.float32)
+        return out
+
+    def _outside(self, z: Float32Array) -> Float32Array:
+        """(B,) squared length beyond the span; nothing is beyond a span of all dimensions."""
+        if self.span.shape[0] == self.span.shape[1]:
+            return np.zeros(z.shape[0], np.float32)
+        inside = z @ self.span
+        out: Float32Array = np.maximum((z * z).sum(axis=1) - (inside * inside).sum(axis=1), 0.0)
+        return out
+
+    def score(self, image: Float32Array) -> Float32Array:
+        """(B, D) -> (B,) distance / threshold; above 1 nothing known is near."""
+        out: Float32Array = self.distance(image) / np.float32(self.threshold)
+        return out
+
+
+def fit_distance(image: Float32Array, *, labels: Labels, n_classes: int, threshold: float = 1.0) -> NoveltyModel:
+    """The model without a threshold of its own."""
+    span = fit_span(image)
+    projected = (image.astype(np.float64) - span.centre) @ span.directions
+    within = within_covariance(projected, labels=labels, n_classes=n_classes)
+    values, vectors = np.linalg.eigh(shrunk(within, dim=image.shape[1]))
+    half = (vectors / np.sqrt(values)) @ vectors.T
+    ridge = SHRINKAGE * max(float(np.trace(within)), TINY) / image.shape[1]
+    means = class_means(projected, labels=labels, n_classes=n_classes) @ half
+    return NoveltyModel(
+        centre=span.centre.astype(np.float32),
+        span=span.directions.astype(np.float32),
+        whitening=(span.directions @ half).astype(np.float32),
+        means=means.astype(np.float32),
+        outside_precision=1.0 / ridge,
+        threshold=threshold,
+    )
+
+
+def fit_novelty(
+    image: Float32Array, *, labels: Labels, n_classes: int, folds: Folds, quantile: float = QUANTILE
+) -> NoveltyModel | None:
+    """Threshold = quantile of held-out distances; None below three shots: nothing can be held out.
+
+    Below 200 held-out rows the .995 quantile is the largest distance seen. Fold models saw fewer images than the
+    final one, so the threshold errs towards known.
+    """
+    if folds.n_folds < MIN_FOLDS:
+        return None
+    held: list[Float32Array] = []
+    for fold in range(folds.n_folds):
+        kept, out = folds.kept(fold), folds.held_out(fold)
+        if out.size:
+            model = fit_distance(image[kept], labels=labels[kept], n_classes=n_classes)
+            held.append(model.distance(image[out]))
+    threshold = float(np.quantile(np.concatenate(held), quantile, method="higher"))
+    return fit_distance(image, labels=labels, n_classes=n_classes, threshold=max(threshold, 1e-6))

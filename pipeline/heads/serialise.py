@@ -1,0 +1,105 @@
+"""Heads to tensors and settings, and back: what a bundle stores, and no code."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+
+from pipeline.errors import BundleError
+from pipeline.heads.deconfusion import DeconfusionHead, Prior
+from pipeline.heads.fit import FittableHead
+from pipeline.heads.fusion import Fusion
+from pipeline.heads.gate import EvidenceGate
+from pipeline.heads.network import DeconfusionNetwork, NetworkShape
+from pipeline.heads.novelty import NoveltyModel
+from pipeline.heads.prototype import PrototypeHead
+from pipeline.heads.zero_shot import ZeroShotHead
+from pipeline.types import Float32Array
+
+Tensors = dict[str, Float32Array]
+Settings = dict[str, Any]
+
+
+def head_to_parts(head: FittableHead) -> tuple[Settings, Tensors]:
+    """Settings (plain values) and tensors (C-contiguous float32) that give the same head again, bit for bit."""
+    prior = head.prior if isinstance(head, DeconfusionHead) else head
+    settings: Settings = {"kind": head.name, "prior": {"kind": prior.name, "scale": prior.scale}}
+    tensors: Tensors = {"prior.prototypes": prior.prototypes}
+    if isinstance(prior, PrototypeHead):
+        tensors["prior.centre"] = prior.centre
+    if isinstance(head, DeconfusionHead):
+        settings["shape"] = head.network.shape.to_json()
+        gate = head.fusion.gate
+        settings["fusion"] = {
+            "beta": head.fusion.beta,
+            "correction_weight": head.fusion.correction_weight,
+            "residual_weight": head.fusion.residual_weight,
+            "maf_scale": head.fusion.maf_scale,
+            "gate_bias": None if gate is None else gate.bias,
+        }
+        if gate is not None:
+            tensors["gate.weight"] = gate.weight
+        tensors |= {f"network.{k}": v.numpy() for k, v in head.network.state_dict().items()}
+    if head.novelty is not None:
+        novelty = head.novelty
+        settings["novelty"] = {"outside_precision": novelty.outside_precision, "threshold": novelty.threshold}
+        for name in ("centre", "span", "whitening", "means"):
+            tensors[f"novelty.{name}"] = getattr(novelty, name)
+    return settings, {k: np.ascontiguousarray(v, dtype=np.float32).copy() for k, v in tensors.items()}
+
+
+def head_from_parts(settings: Settings, *, tensors: Tensors, classes: tuple[str, ...]) -> FittableHead:
+    """The head again; raises BundleError on a kind this version does not know."""
+    for tensor in tensors.values():
+        tensor.flags.writeable = False
+    novelty = _novelty(settings, tensors=tensors)
+    kind = settings["kind"]
+    if kind == "deconfusion":
+        return DeconfusionHead(
+            prior=_prior(settings["prior"], tensors=tensors, classes=classes, novelty=None),
+            network=_network(settings["shape"], tensors=tensors),
+            fusion=_fusion(settings["fusion"], tensors=tensors),
+            novelty=novelty,
+        )
+    if kind in ("zero_shot", "prototype"):
+        return _prior(settings["prior"], tensors=tensors, classes=classes, novelty=novelty)
+    raise BundleError(f"expected a head of kind deconfusion, zero_shot or prototype, got {kind!r}; update Clearline")
+
+
+def _prior(settings: Settings, *, tensors: Tensors, classes: tuple[str, ...], novelty: NoveltyModel | None) -> Prior:
+    prototypes, scale = tensors["prior.prototypes"], float(settings["scale"])
+    if settings["kind"] == "zero_shot":
+        return ZeroShotHead(classes=classes, prototypes=prototypes, scale=scale, novelty=novelty)
+    centre = tensors["prior.centre"]
+    return PrototypeHead(classes=classes, prototypes=prototypes, centre=centre, scale=scale, novelty=novelty)
+
+
+def _network(shape: Settings, *, tensors: Tensors) -> DeconfusionNetwork:
+    plain = {**shape, "level_dims": tuple(shape["level_dims"])}
+    network = DeconfusionNetwork(NetworkShape(**plain))
+    own = {k.removeprefix("network."): v for k, v in tensors.items() if k.startswith("network.")}
+    network.load_state_dict({k: torch.from_numpy(v.copy()) for k, v in own.items()})
+    return network.requires_grad_(False).eval()
+
+
+def _fusion(settings: Settings, *, tensors: Tensors) -> Fusion:
+    plain = dict(settings)
+    bias = plain.pop("gate_bias")
+    gate = None if bias is None else EvidenceGate(weight=tensors["gate.weight"], bias=float(bias))
+    return Fusion(**plain, gate=gate)
+
+
+def _novelty(settings: Settings, *, tensors: Tensors) -> NoveltyModel | None:
+    if "novelty" not in settings:
+        return None
+    numbers = settings["novelty"]
+    return NoveltyModel(
+        centre=tensors["novelty.centre"],
+        span=tensors["novelty.span"],
+        whitening=tensors["novelty.whitening"],
+        means=tensors["novelty.means"],
+        outside_precision=float(numbers["outside_precision"]),
+        threshold=float(numbers["threshold"]),
+    )
