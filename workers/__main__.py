@@ -20,7 +20,8 @@ VERBS = {
     "validate": "Check a configuration file, or print its JSON Schema.",
     "probe": "Open a camera or file, measure it, save a snapshot.",
     "simulate": "Render a production line as video or as labelled pictures.",
-    "head": "Fit heads on labelled pictures.",
+    "head": "Fit heads on labelled pictures, compare them on features.",
+    "texts": "Check text dictionaries and have drafts suggested.",
     "bench": "Measure the line beside its encoder alone, on this machine.",
 }
 

@@ -18,6 +18,7 @@ PORTION = 0.5  # of an even share of the pool: a class with at least that many p
 MIN_COVERAGE = 0.75  # below it a pool is ignored: real pools had .83 to 1, five classes or one with a row each below .5
 FULL_COVERAGE = 0.85
 NOVEL_QUANTILE = 0.95  # of the labelled rows' distance to the nearest other class
+NOVEL_MARGIN = 1.06  # at 1.0 up to 8 % of the known rows went too
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,7 +69,7 @@ def novel(image: Float32Array, *, labels: Labels, n_classes: int, pool: Float32A
     directions = unit_rows(means - centre)
     others = 1.0 - unit_rows(image - centre) @ directions.T
     others[np.arange(labels.size), labels] = np.inf
-    limit = float(np.quantile(others.min(axis=1), NOVEL_QUANTILE))
+    limit = NOVEL_MARGIN * float(np.quantile(others.min(axis=1), NOVEL_QUANTILE))
     nearest = (1.0 - unit_rows(pool - centre) @ directions.T).min(axis=1)
     return np.asarray(nearest > limit)
 

@@ -27,10 +27,12 @@ from pipeline.texts.bank import build_zero_shot
 from pipeline.texts.dictionary import TextDictionary, load_dictionary
 from pipeline.types import Roi
 from workers.clock import SystemClock
+from workers.commands.head_eval import head_eval
 from workers.config import LineConfig, load_config
 from workers.opening import open_encoder
 
-app = typer.Typer(help="Fit heads and look after them.", no_args_is_help=True)
+app = typer.Typer(help="Fit heads and compare them.", no_args_is_help=True)
+app.command("eval")(head_eval)
 MAX_LISTED = 10  # unreadable files named one by one
 
 Progress = Callable[[str, float], None]
@@ -44,11 +46,6 @@ class Fitted:
     bundle: HeadBundle
     report: FitReport
     support: SupportSet
-
-
-@app.callback()
-def _verbs() -> None:
-    """Keeps `fit` a verb of its own while it is the only one."""
 
 
 @app.command()
