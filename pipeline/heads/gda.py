@@ -27,9 +27,8 @@ def fit_gda(
 ) -> AffineHead:
     """w_c = P mu_c, b_c = log pi_c - mu_c^T P mu_c / 2 on embedding and levels (Wang et al., ICLR 2024, eq. 5-8).
 
-    P = D ((n - 1) S + tr(S) I)^-1 is the Kubokawa-Srivastava ridge (2008). Embedding and levels count alike after
-    standardising; beside texts their sum has weight sqrt(K) / 4 in units of the texts' spread. `log_prior` (C,)
-    defaults to equal classes.
+    P = D ((n - 1) S + tr(S) I)^-1 is the Kubokawa-Srivastava ridge (2008). Embedding and levels count alike; beside
+    texts their sum has weight sqrt(K) / 4 in units of the texts' spread. `log_prior` (C,) defaults to equal classes.
     """
     n_classes, image = len(classes), features.image
     prior, base = fit_prior(image, labels=labels, groups=groups, classes=classes, text=text)

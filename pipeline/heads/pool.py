@@ -22,9 +22,7 @@ CAP = 4.0  # unlabelled mass of a class, in shots: one frequent class may not ta
 ROUNDS = 8
 HALF_TRUST = 200.0  # rows of covered mass at which the pool's scatter counts as much as the labelled rows' own
 FIRST_SCALE = 20.0  # of the cosines that make the first responsibilities where one shot gives no within-class scatter
-SIMILAR_SHARE = (
-    0.3  # of kernel ridge's own opinion in the responsibilities at one shot, where the covariance is a guess
-)
+SIMILAR_SHARE = 0.15  # of kernel ridge in the responsibilities at one shot, where the covariance is a guess
 SIMILAR_SCALE = 4.0  # logit units per standard deviation of that opinion
 MAX_RANK = 512
 

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import orjson
 import typer
 
 from pipeline.errors import DataError
+
+if TYPE_CHECKING:
+    from pipeline.evaluation.protocol import Row
 
 
 def head_eval(
@@ -32,7 +36,6 @@ def head_eval(
     """Fit heads on K images per class and judge them on the test rows; exit code 3 for a file that cannot be used."""
     from pipeline.evaluation.features_file import load_features_file, load_pool
     from pipeline.evaluation.protocol import evaluate
-    from pipeline.evaluation.table import as_table
 
     try:
         file = load_features_file(features)
@@ -44,6 +47,14 @@ def head_eval(
     except DataError as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(error.exit_code) from error
+    _show(rows, seeds=seeds)
+    if as_json:
+        typer.echo(orjson.dumps({"rows": [row.to_json() for row in rows]}).decode())
+
+
+def _show(rows: Sequence[Row], *, seeds: int) -> None:
+    from pipeline.evaluation.table import as_table
+
     typer.echo(as_table(rows))
     fixed = sorted({row.shots for row in rows if not row.draws[0]["drawn"]})
     if fixed and seeds > 1:
@@ -53,8 +64,6 @@ def head_eval(
         for seed, about in zip(row.seeds, row.about, strict=True):
             if about is not None:
                 typer.echo(f"{row.head}, {row.shots} shots, seed {seed}: {about['why']}{_pool_line(about)}")
-    if as_json:
-        typer.echo(orjson.dumps({"rows": [row.to_json() for row in rows]}).decode())
 
 
 def _pool_line(about: dict[str, object]) -> str:
