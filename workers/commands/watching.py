@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from types import FrameType
 from typing import Any
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console, JustifyMethod
 from rich.live import Live
 from rich.table import Table
@@ -54,7 +55,7 @@ def watch(pipeline: Pipeline, *, console: Console, seconds: float | None, title:
 
 def table_of(line: Line, *, title: str) -> Table:
     """One row per camera, and the figures of the line beneath."""
-    table = Table(title=title, caption=_caption(line), caption_justify="left")
+    table = Table(title=title, caption=_caption(line), caption_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for name, justify in COLUMNS.items():
         table.add_column(name, justify=justify)
     for source_id, one in line.status()["sources"].items():
@@ -65,24 +66,25 @@ def table_of(line: Line, *, title: str) -> Table:
 COLUMNS: dict[str, JustifyMethod] = {
     "camera": "left",
     "state": "left",
-    "captured": "right",
     "delivered": "right",
     "dropped": "right",
     "last label": "left",
-    "confidence": "right",
+    "sure": "right",
     "decision": "left",
-    "truth": "left",
+    "right": "left",
 }
 COLOURS = {"accept": "green", "reject": "red", "review": "yellow", "unknown": "magenta"}
 
 
 def _cells(source: Mapping[str, Any], last: Prediction | None) -> list[str]:
-    counts = [source["state"], *(str(source[key]) for key in ("captured", "delivered", "dropped"))]
+    counts = [source["state"], str(source["delivered"]), str(source["dropped"])]
     if last is None:
         return [*counts, "", "", "", ""]
     colour = COLOURS[last.decision.value]
     decision = f"[{colour}]{last.decision.value}[/]"
-    return [*counts, last.label, f"{last.confidence:.2f}", decision, last.ref.truth or ""]
+    truth = last.ref.truth
+    right = "" if truth is None else "yes" if truth == last.label else f"no: {truth}"
+    return [*counts, last.label, f"{last.confidence:.0%}", decision, right]
 
 
 def _caption(line: Line) -> str:
