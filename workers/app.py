@@ -55,7 +55,7 @@ class Pipeline:
             capture_clock=capture_clock,
             queue_batches=config.batching.queue_frames,
         )
-        self._metrics = metrics
+        metrics.bind_ready(lambda: not self.line.unready())
         self.server = StatusServer(
             host=config.server.host,
             port=config.server.port,
@@ -118,7 +118,6 @@ class Pipeline:
 
     def _ready(self) -> tuple[bool, list[str]]:
         reasons = self.line.unready()
-        self._metrics.set_ready(not reasons)
         return not reasons, reasons
 
 

@@ -214,9 +214,9 @@ class Metrics:
         info.forget(name, label="head")
         info.at(name, str(version), sha256).set(1)
 
-    def set_ready(self, ready: bool) -> None:
-        """The line takes frames, or not."""
-        self._families["ready"].metric.set(ready)
+    def bind_ready(self, read: Callable[[], bool]) -> None:
+        """Ask `read` at each scrape whether the line takes frames."""
+        self._families["ready"].metric.set_function(read)
 
     def expose(self, accept: str | None = None) -> tuple[bytes, str]:
         """A scrape and its content type; OpenMetrics where the Accept header asks for it."""

@@ -62,6 +62,7 @@ def test_a_running_line_answers_on_its_port(home: Path) -> None:
         for _ in range(5):
             next(results)
         url = pipeline.server.url
+        assert "\nclearline_ready 1.0\n" in httpx.get(f"{url}/metrics").text  # nobody has asked /readyz yet
         assert httpx.get(f"{url}/healthz").status_code == 200
         assert httpx.get(f"{url}/readyz").json() == {"ready": True, "reasons": []}
         status = httpx.get(f"{url}/status").json()

@@ -48,7 +48,7 @@ def _exercised() -> Metrics:
     metrics.sink_delivered("jsonl", 1, 0.001)
     metrics.sink_failed("jsonl")
     metrics.head("demo", 1, "ab")
-    metrics.set_ready(True)
+    metrics.bind_ready(lambda: True)
     return metrics
 
 
