@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 UV := $(BIN)/uv pip install --quiet --python $(BIN)/python --constraint constraints.txt
 UV += $(if $(TORCH),--torch-backend=$(TORCH))
 
-.PHONY: run test format bench clean
+.PHONY: run test format bench kafka clean
 .DELETE_ON_ERROR:
 
 run: $(VENV)/.product
@@ -26,6 +26,10 @@ format: $(VENV)/.test
 
 bench: $(VENV)/.test
 	@$(BIN)/clearline bench $(ARGS)
+
+# A real Kafka broker in the foreground; needs java and, the first time, mvn. ARGS="--secure --port 9192" and more.
+kafka:
+	@$(PYTHON) deploy/kafka/broker.py $(ARGS)
 
 clean:
 	rm -rf $(VENV) build *.egg-info runs

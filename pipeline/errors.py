@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pipeline.types import FrameOrigin
+
 
 class ClearlineError(Exception):
     """Root of all errors that Clearline raises on purpose; `exit_code` is what the process returns for it."""
@@ -69,9 +74,16 @@ class BadFrame(ClearlineError):
     """One item cannot be decoded or is not what it claims: counted, dead-lettered, never fatal."""
 
     def __init__(
-        self, message: str, *, original: bytes = b"", reason: str = "undecodable", position: object = None
+        self,
+        message: str,
+        *,
+        original: bytes = b"",
+        reason: str = "undecodable",
+        position: object = None,
+        origin: FrameOrigin | None = None,
     ) -> None:
         super().__init__(message)
         self.original = original  # the bytes as they came
         self.reason = reason  # short, bounded: a metric label
         self.position = position  # what `ack` of its source will be called with
+        self.origin = origin  # whose frame it was, where the source carries the frames of others and knows

@@ -19,6 +19,15 @@ Float32Array = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True)
+class FrameOrigin:
+    """Whose frame it is, where a source carries the frames of others (a topic of many cameras)."""
+
+    source_id: str  # the camera
+    epoch: int
+    sequence: int
+
+
+@dataclass(frozen=True, slots=True)
 class SourceFrame:
     """What a source hands to capture: one picture as it came, before any ROI.
 
@@ -35,6 +44,7 @@ class SourceFrame:
     disturbances: tuple[str, ...] = ()  # what the simulator did to this frame
     skipped: int = 0  # frames the source let pass on purpose since the last one (stale pictures of a camera)
     name: str | None = None  # the file it came from, where it came from one
+    origin: FrameOrigin | None = None  # None: the source's own
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +63,19 @@ class FrameRef:
     width: int = 0  # of the picture before the ROI, pixels
     height: int = 0
     name: str | None = None
+    carrier: str = ""  # the source that brought it, where that is not the camera itself
+    ticket: int | None = None  # its running number there, where that is not `sequence`
+    n_regions: int = 1  # of the picture: so many refs share its position
+
+    @property
+    def account(self) -> str:
+        """The source that answers for it."""
+        return self.carrier or self.source_id
+
+    @property
+    def number(self) -> int:
+        """Its running number at that source."""
+        return self.sequence if self.ticket is None else self.ticket
 
     @property
     def event_id(self) -> str:

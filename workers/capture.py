@@ -5,20 +5,30 @@ from __future__ import annotations
 import enum
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from typing import TypedDict
 
 import structlog
 
 from pipeline.errors import BadFrame, SourceExhausted, SourceUnavailable
 from pipeline.interfaces import Clock, Source
-from pipeline.types import DeadLetter, Frame, FrameRef, SourceFrame, UInt8Array
+from pipeline.types import DeadLetter, Frame, FrameOrigin, FrameRef, SourceFrame, UInt8Array
 from workers.backoff import Backoff
 from workers.channel import Channel, ChannelClosed
 from workers.ledger import Ledger
-from workers.publish import Outcome
 
 log = structlog.get_logger()
 
 Cut = Callable[[UInt8Array], UInt8Array]  # (H,W,3) BGR -> (S,S,3) RGB of one region
+Item = Frame | DeadLetter  # letters travel among the frames, so that a source's order holds to the sinks
+
+
+class _Identity(TypedDict, total=False):
+    source_id: str
+    epoch: int
+    sequence: int
+    roi_id: str
+    carrier: str
+    ticket: int
 
 
 class SourceState(enum.StrEnum):
@@ -48,8 +58,7 @@ class Capture:
         source: Source,
         *,
         cuts: Mapping[str, Cut],
-        frames: Channel[Frame],
-        outcomes: Channel[Outcome],
+        frames: Channel[Item],
         ledger: Ledger,
         backoff: Backoff,
         clock: Clock,
@@ -62,7 +71,6 @@ class Capture:
         self.status = CaptureStatus()
         self._cuts = cuts
         self._frames = frames
-        self._outcomes = outcomes
         self._ledger = ledger
         self._backoff = backoff
         self._clock = clock
@@ -70,7 +78,7 @@ class Capture:
         self._on_state = on_state
         self._on_frame = on_frame
         self._epoch = int(clock.utc() * 1e9)
-        self._sequence = 0
+        self._n_taken = 0
         self._closing = False
         ledger.register(source.source_id, ack=source.ack)
 
@@ -120,9 +128,9 @@ class Capture:
         if taken.skipped:
             n_lost = taken.skipped * len(self._cuts)
             self._ledger.skipped(self.source.source_id, n_lost, reason="stale")
-            self._sequence += taken.skipped
+            self._n_taken += taken.skipped
         refs = tuple(self._ref(taken, roi_id) for roi_id in self._cuts)
-        self._sequence += 1
+        self._n_taken += 1
         self._ledger.captured(refs)
         if self.status.state is not SourceState.STREAMING:
             self._enter(SourceState.STREAMING)
@@ -140,48 +148,37 @@ class Capture:
         self.status = replace(self.status, state=state)
         self._on_state(self.source.source_id, state.value)
 
-    def _put(self, frame: Frame) -> None:
+    def _put(self, item: Item) -> None:
         lane = self.source.source_id
         try:
             if not self._drop_oldest:
-                self._frames.put(frame, lane=lane)
-            elif (oldest := self._frames.put_evicting(frame, lane=lane)) is not None:
+                self._frames.put(item, lane=lane)
+            elif (oldest := self._frames.put_evicting(item, lane=lane)) is not None:
                 self._ledger.dropped(oldest.ref, reason="queue_full")
         except ChannelClosed:
-            self._ledger.dropped(frame.ref, reason="shutdown")
+            self._ledger.dropped(item.ref, reason="shutdown")
 
     def _dead_letter(self, bad: BadFrame) -> None:
-        now = self._clock.monotonic()
         ref = FrameRef(
-            source_id=self.source.source_id,
-            epoch=self._epoch,
-            sequence=self._sequence,
-            roi_id=next(iter(self._cuts)),
+            **self._identity(bad.origin, roi_id=next(iter(self._cuts))),
             captured_at=self._clock.utc(),
             capture_time_source="host",
-            received_at=now,
+            received_at=self._clock.monotonic(),
             position=bad.position,
         )
-        self._sequence += 1
+        self._n_taken += 1
         self._ledger.captured((ref,))
         self._put_letter(bad, ref)
 
     def _put_letter(self, bad: BadFrame, ref: FrameRef) -> None:
-        letter = DeadLetter(
-            source_id=ref.source_id, reason=bad.reason, message=str(bad), original=bad.original, ref=ref
+        self._put(
+            DeadLetter(source_id=ref.source_id, reason=bad.reason, message=str(bad), original=bad.original, ref=ref)
         )
-        try:
-            self._outcomes.put(letter, lane=ref.source_id)
-        except ChannelClosed:
-            self._ledger.dropped(ref, reason="shutdown")
 
     def _ref(self, taken: SourceFrame, roi_id: str) -> FrameRef:
         height, width = taken.image.shape[:2]
         return FrameRef(
-            source_id=self.source.source_id,
-            epoch=self._epoch,
-            sequence=self._sequence,
-            roi_id=roi_id,
+            **self._identity(taken.origin, roi_id=roi_id),
             captured_at=taken.captured_at,
             capture_time_source=taken.capture_time_source,
             received_at=taken.received_at,
@@ -190,4 +187,19 @@ class Capture:
             width=width,
             height=height,
             name=taken.name,
+            n_regions=len(self._cuts),
         )
+
+    def _identity(self, origin: FrameOrigin | None, *, roi_id: str) -> _Identity:
+        """Its own frames are numbered here; those it carries for others keep the names they came with."""
+        own = self.source.source_id
+        if origin is None:
+            return {"source_id": own, "epoch": self._epoch, "sequence": self._n_taken, "roi_id": roi_id}
+        return {
+            "source_id": origin.source_id,
+            "epoch": origin.epoch,
+            "sequence": origin.sequence,
+            "roi_id": roi_id,
+            "carrier": own,
+            "ticket": self._n_taken,
+        }

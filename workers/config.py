@@ -106,11 +106,28 @@ class EncoderConfig(StrictModel):
         return self
 
 
+HeadKind = Literal[
+    "auto",
+    "deconfusion",
+    "coder",
+    "coder_adapter",
+    "probe",
+    "gda",
+    "kernel_ridge",
+    "linear",
+    "tip",
+    "pool",
+    "prototype",
+    "zero_shot",
+]
+
+
 class HeadConfig(StrictModel):
     """Which classifier turns features into labels."""
 
-    kind: Literal["deconfusion", "zero_shot"] = "deconfusion"
-    """deconfusion: fitted by `clearline head fit`; zero_shot: from the texts alone."""
+    kind: HeadKind = "auto"
+    """What `clearline head fit` makes. auto: the blend that wins out of fold, or the texts where nothing beats them;
+    deconfusion: LDC; coder, coder_adapter: all texts of the dictionary; zero_shot: the texts alone, nothing fitted."""
     registry: Path = Path("runs/heads")
     """Folder of the fitted heads."""
     name: Id = "demo"

@@ -15,7 +15,8 @@ from pipeline.batcher import Batcher
 from pipeline.decision import Decider
 from pipeline.errors import DataError
 from pipeline.interfaces import Clock, Encoder, Head, PipelinedEncoder
-from pipeline.types import Batch, DeadLetter, Features, Frame, FrameRef, Prediction
+from pipeline.types import Batch, DeadLetter, Features, Frame, Prediction
+from workers.capture import Item
 from workers.channel import Channel, ChannelClosed, Waiting
 from workers.ledger import Ledger
 from workers.publish import Outcome
@@ -38,7 +39,8 @@ class LiveHead:
 class _Flight:
     """A batch on its way: the head it will meet was fixed when it started."""
 
-    frames: Sequence[Frame]
+    items: Sequence[Item]  # what was taken, letters in their places
+    frames: Sequence[Frame]  # the frames among them
     batch: Batch
     live: LiveHead
     started_at: float
@@ -54,8 +56,8 @@ class Inference:
         encoder: Encoder,
         live: LiveHead,
         batcher: Batcher,
-        frames: Channel[Frame],
-        outcomes: Channel[Outcome],
+        frames: Channel[Item],
+        outcomes: Channel[list[Outcome]],
         ledger: Ledger,
         clock: Clock,
         observe: Callable[[Batch, float], None],
@@ -83,15 +85,19 @@ class Inference:
         """Return when the frames channel is closed and empty; raise when the encoder itself is broken."""
         flights: deque[_Flight] = deque()
         while True:
-            frames = self._take(waiting=not flights)
-            if frames:
-                flights.append(self._start(frames))
-            if flights and (not frames or len(flights) >= self._n_in_flight):
+            items = self._take(waiting=not flights)
+            if any(isinstance(one, Frame) for one in items):
+                flights.append(self._start(items))
+            elif items:
+                while flights:
+                    self._finish(flights.popleft())
+                self._put([one for one in items if isinstance(one, DeadLetter)])
+            if flights and (not items or len(flights) >= self._n_in_flight):
                 self._finish(flights.popleft())
-            elif not frames and self._frames.exhausted:
+            elif not items and self._frames.exhausted:
                 return
 
-    def _take(self, *, waiting: bool) -> list[Frame]:
+    def _take(self, *, waiting: bool) -> list[Item]:
         """With a batch on the device, only what is there already: its results must not wait for new frames."""
         if waiting:
             return self._frames.take(rows=self._batcher.rows_for, hold=self._hold, timeout_s=IDLE_S)
@@ -100,28 +106,34 @@ class Inference:
     def _hold(self, waiting: Waiting) -> float:
         return self._batcher.hold_s(n=waiting.n, oldest_wait_s=waiting.oldest_wait_s, gap_s=waiting.gap_s)
 
-    def _start(self, frames: Sequence[Frame]) -> _Flight:
+    def _start(self, items: Sequence[Item]) -> _Flight:
         now = self._clock.monotonic()
+        frames = [one for one in items if isinstance(one, Frame)]
         batch = self._batcher.fill(frames, now=now)
         try:
             collect = self._submit(batch)
         except Exception as error:  # noqa: BLE001 - answered in _finish, where every failure of a batch ends
             collect = partial(_raise, error)
-        return _Flight(frames, batch, self._live, now, collect)
+        return _Flight(items, frames, batch, self._live, now, collect)
 
     def _finish(self, flight: _Flight) -> None:
         """Decide all of them; where encoder or head fails, halve until the poison stands alone."""
         try:
             predictions = self._decide(flight)
         except Exception as error:  # noqa: BLE001 - whatever one picture provokes must not stop the line
-            frames = flight.frames
-            if len(frames) == 1:
-                self._refuse(frames[0], error)
-                return
-            for half in (frames[: len(frames) // 2], frames[len(frames) // 2 :]):
-                self._finish(self._start(half))
+            self._halve(flight, error)
             return
-        self._put(predictions, refs=flight.batch.refs)
+        decided = iter(predictions)
+        self._put([one if isinstance(one, DeadLetter) else next(decided) for one in flight.items])
+
+    def _halve(self, flight: _Flight, error: Exception) -> None:
+        items = flight.items
+        if len(flight.frames) == 1:
+            self._put([one if isinstance(one, DeadLetter) else self._refused(one, error) for one in items])
+            return
+        middle = items.index(flight.frames[len(flight.frames) // 2])
+        for half in (items[:middle], items[middle:]):
+            self._finish(self._start(half))
 
     def _decide(self, flight: _Flight) -> list[Prediction]:
         batch, live = flight.batch, flight.live
@@ -133,25 +145,24 @@ class Inference:
         self._observe(batch, infer_s)
         return live.decider.decide(scores, batch=batch, decided_at=ended_at, infer_s=infer_s)
 
-    def _refuse(self, frame: Frame, error: Exception) -> None:
-        """Dead-letter one frame, after making sure that an empty picture still passes: else the encoder is broken."""
+    def _refused(self, frame: Frame, error: Exception) -> DeadLetter:
+        """One frame's letter, after making sure that an empty picture still passes: else the encoder is broken."""
         self._decide(self._start([Frame(frame.ref, np.zeros_like(frame.image))]))
         log.warning("frame refused", event_id=frame.ref.event_id, cause=repr(error))
-        letter = DeadLetter(
+        return DeadLetter(
             source_id=frame.ref.source_id,
             reason="inference",
             message=repr(error),
             original=frame.evidence or b"",
             ref=frame.ref,
         )
-        self._put(letter, refs=(frame.ref,))
 
-    def _put(self, outcome: Outcome, *, refs: Sequence[FrameRef]) -> None:
+    def _put(self, outcomes: list[Outcome]) -> None:
         try:
-            self._outcomes.put(outcome, lane=LANE)
+            self._outcomes.put(outcomes, lane=LANE)
         except ChannelClosed:
-            for ref in refs:
-                self._ledger.dropped(ref, reason="shutdown")
+            for one in outcomes:
+                self._ledger.dropped(one.ref, reason="shutdown")
 
 
 def _check_finite(features: Features, *, n: int) -> None:

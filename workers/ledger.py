@@ -48,7 +48,7 @@ class _Account:
     n_open: int = 0
     dropped: Counter[str] = field(default_factory=Counter)
     dead_lettered: Counter[str] = field(default_factory=Counter)
-    open: OrderedDict[int, _Open] = field(default_factory=OrderedDict)  # by sequence, in order of capture
+    open: OrderedDict[int, _Open] = field(default_factory=OrderedDict)  # by number, in order of capture
     lock: threading.Lock = field(default_factory=threading.Lock)
 
 
@@ -66,12 +66,12 @@ class Ledger:
         self._accounts[source_id] = _Account(ack=ack)
 
     def captured(self, refs: tuple[FrameRef, ...]) -> None:
-        """The regions of one picture come into being; their sequence is above all before it."""
-        account = self._accounts[refs[0].source_id]
+        """The regions of one picture come into being; their number is above all before it."""
+        account = self._accounts[refs[0].account]
         with account.lock:
             account.captured += len(refs)
             account.n_open += len(refs)
-            account.open[refs[0].sequence] = _Open(refs[0].position, {ref.roi_id for ref in refs})
+            account.open[refs[0].number] = _Open(refs[0].position, {ref.roi_id for ref in refs})
 
     def skipped(self, source_id: str, n: int, *, reason: str) -> None:
         """`n` frames the source let pass on purpose: captured and dropped at once, never in flight."""
@@ -82,21 +82,21 @@ class Ledger:
 
     def delivered(self, ref: FrameRef) -> None:
         """Every sink has it."""
-        account = self._accounts[ref.source_id]
+        account = self._accounts[ref.account]
         with account.lock:
             account.delivered += 1
             self._settle(account, ref)
 
     def dropped(self, ref: FrameRef, *, reason: str) -> None:
         """Given up by policy."""
-        account = self._accounts[ref.source_id]
+        account = self._accounts[ref.account]
         with account.lock:
             account.dropped[reason] += 1
             self._settle(account, ref)
 
     def dead_lettered(self, ref: FrameRef, *, reason: str) -> None:
         """Kept aside with its bytes."""
-        account = self._accounts[ref.source_id]
+        account = self._accounts[ref.account]
         with account.lock:
             account.dead_lettered[reason] += 1
             self._settle(account, ref)
@@ -130,7 +130,7 @@ class Ledger:
     @staticmethod
     def _settle(account: _Account, ref: FrameRef) -> None:
         """Close one region; a second end of the same one leaves the balance wrong on purpose, and so visible."""
-        picture = account.open.get(ref.sequence)
+        picture = account.open.get(ref.number)
         if picture is None or ref.roi_id not in picture.regions:
             return
         picture.regions.remove(ref.roi_id)

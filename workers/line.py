@@ -9,9 +9,9 @@ from typing import Any
 
 from pipeline.batcher import Batcher
 from pipeline.interfaces import Encoder, Sink, Source
-from pipeline.types import Batch, Frame, Prediction
+from pipeline.types import Batch, Prediction
 from workers.backoff import Backoff
-from workers.capture import Capture, Cut, SourceState
+from workers.capture import Capture, Cut, Item, SourceState
 from workers.channel import Channel
 from workers.clock import SystemClock
 from workers.inference import Inference, LiveHead
@@ -59,8 +59,8 @@ class Line:
         self._metrics = metrics
         self.ledger = Ledger()
         self.tally = Tally()
-        self._frames: Channel[Frame] = Channel(capacity=batcher.largest, clock=self._clock)
-        self._outcomes: Channel[Outcome] = Channel(capacity=queue_batches, clock=self._clock)
+        self._frames: Channel[Item] = Channel(capacity=batcher.largest, clock=self._clock)
+        self._outcomes: Channel[list[Outcome]] = Channel(capacity=queue_batches, clock=self._clock)
         self._captures = [self._make_capture(feed) for feed in feeds]
         self._inference = self._make_inference(encoder, live=live, batcher=batcher)
         self._publish = self._make_publish()
@@ -144,7 +144,6 @@ class Line:
             feed.source,
             cuts=feed.cuts,
             frames=self._frames,
-            outcomes=self._outcomes,
             ledger=self.ledger,
             backoff=Backoff(
                 initial_s=feed.backoff_initial_s,

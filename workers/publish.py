@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from itertools import chain
+from itertools import chain, groupby
 
 import structlog
 
@@ -16,7 +16,7 @@ from workers.ledger import Ledger
 
 log = structlog.get_logger()
 
-Outcome = list[Prediction] | DeadLetter
+Outcome = Prediction | DeadLetter
 IDLE_S = 0.5
 
 
@@ -26,7 +26,7 @@ class Publish:
     def __init__(
         self,
         *,
-        outcomes: Channel[Outcome],
+        outcomes: Channel[list[Outcome]],
         sinks: Sequence[Sink],
         ledger: Ledger,
         clock: Clock,
@@ -59,13 +59,14 @@ class Publish:
 
     def _run(self) -> None:
         while True:
-            outcomes = self._outcomes.take(timeout_s=IDLE_S)
-            predictions = list(chain.from_iterable(one for one in outcomes if isinstance(one, list)))
-            if predictions:
-                self._deliver(predictions)
-            for letter in outcomes:
-                if isinstance(letter, DeadLetter):
-                    self._dead_letter(letter)
+            outcomes = list(chain.from_iterable(self._outcomes.take(timeout_s=IDLE_S)))
+            for kind, run in groupby(outcomes, key=type):  # in order: a transaction may end between any two runs
+                if kind is Prediction:
+                    self._deliver([one for one in run if isinstance(one, Prediction)])
+                    continue
+                for letter in run:
+                    if isinstance(letter, DeadLetter):
+                        self._dead_letter(letter)
             if not outcomes:
                 self._flush()
                 if self._outcomes.exhausted:

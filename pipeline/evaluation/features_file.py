@@ -13,9 +13,12 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.errors import DataError
+from pipeline.heads.coder import Kind, text_rows
+from pipeline.heads.coder_head import CoderHead, make_coder_head
+from pipeline.heads.mixed_prior import has_text
 from pipeline.heads.whitening import Labels
-from pipeline.heads.zero_shot import unit_rows
-from pipeline.types import Float32Array
+from pipeline.heads.zero_shot import ZeroShotHead, unit_rows
+from pipeline.types import Features, Float32Array
 
 _TRAIN = re.compile(r"^train(\d*)_x$")
 TEXT_SCALE = 100.0  # CLIP's own logit scale, where the file does not give `text_scale`
@@ -28,6 +31,17 @@ class LabelledRows:
     x: Float32Array  # (N, D), unit rows
     y: Labels  # (N,)
     groups: Labels  # (N,)
+    levels: tuple[Float32Array, ...] = ()  # per level (N, 2W); files have none
+
+    @property
+    def features(self) -> Features:
+        """As heads take them."""
+        return Features(image=self.x, levels=self.levels)
+
+    def take(self, rows: Labels) -> LabelledRows:
+        """Some of the rows."""
+        levels = tuple(level[rows] for level in self.levels)
+        return LabelledRows(x=self.x[rows], y=self.y[rows], groups=self.groups[rows], levels=levels)
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,8 +53,8 @@ class FeaturesFile:
     train: Mapping[int, LabelledRows]  # by shots; 0 is the undivided `train_x`, from which shots are drawn
     test: LabelledRows
     val: Float32Array | None  # (M, D), unit rows; its labels are never read
-    text: Float32Array | None  # (C, D), unit rows, zeros where a class has none
-    text_scale: float
+    text: ZeroShotHead | None  # zeros where a class has no text
+    coder: CoderHead | None  # all texts; where the file has one vector per class, that is all there are
 
 
 def load_features_file(path: Path) -> FeaturesFile:
@@ -65,6 +79,7 @@ def load_features_file(path: Path) -> FeaturesFile:
     train = {k: _labelled(arrays, name=name, classes=classes, path=path, complete=True) for name, k in found.items()}
     for name, k in found.items():
         _same_width(train[k].x, width=test.x.shape[1], name=name, path=path)
+    text = _text(arrays, classes=classes, width=test.x.shape[1], path=path)
     val = check_rows(arrays["val_x"], name="val_x", path=path, width=test.x.shape[1]) if "val_x" in arrays else None
     return FeaturesFile(
         path=path,
@@ -72,8 +87,8 @@ def load_features_file(path: Path) -> FeaturesFile:
         train=dict(sorted(train.items())),
         test=test,
         val=val,
-        text=_text(arrays, classes=classes, width=test.x.shape[1], path=path),
-        text_scale=float(arrays["text_scale"]) if "text_scale" in arrays else TEXT_SCALE,
+        text=text,
+        coder=None if text is None else _coder(text),
     )
 
 
@@ -148,14 +163,24 @@ def _labelled(
 
 def _text(
     arrays: Mapping[str, npt.NDArray[Any]], *, classes: tuple[str, ...], width: int, path: Path
-) -> Float32Array | None:
+) -> ZeroShotHead | None:
     if "text_x" not in arrays:
         return None
     text = np.asarray(arrays["text_x"], np.float32)
     if text.shape != (len(classes), width):
         raise DataError(f"{path}: text_x: expected one vector per class {(len(classes), width)}, got {text.shape}")
     known = np.isfinite(text).all(axis=1, keepdims=True)
-    return unit_rows(np.where(known, text, np.float32(0)))
+    scale = float(arrays["text_scale"]) if "text_scale" in arrays else TEXT_SCALE
+    rows = unit_rows(np.where(known, text, np.float32(0)))
+    return ZeroShotHead(classes=classes, prototypes=rows, scale=scale)
+
+
+def _coder(text: ZeroShotHead) -> CoderHead | None:
+    """CODER with the name of every class as its only text; None where a class has none."""
+    if not has_text(text).all():
+        return None
+    rows = text_rows([(Kind.NAME, text.prototypes, np.arange(len(text.classes)))], n_classes=len(text.classes))
+    return make_coder_head(rows, classes=text.classes, scale=text.scale)
 
 
 def _same_width(x: Float32Array, *, width: int, name: str, path: Path) -> None:

@@ -11,14 +11,13 @@ import numpy as np
 
 from pipeline.errors import DataError
 from pipeline.evaluation.features_file import FeaturesFile, LabelledRows
-from pipeline.evaluation.head_kinds import Fitted, Setting, fit_kind
 from pipeline.evaluation.metrics import accuracy, expected_calibration_error, mean_and_sd
-from pipeline.heads.auto import AutoReport
-from pipeline.heads.fit import LabelledFeatures
-from pipeline.heads.zero_shot import ZeroShotHead
+from pipeline.heads.fit import KINDS, fit_head
+from pipeline.heads.fitted import FittedHead, LabelledFeatures, Material, take_rows
 from pipeline.types import Features, Float32Array
 
 BATCH = 64  # rows a head scores at once when it is timed
+ALIASES = {"ldc": "deconfusion"}
 TIMED_ROWS = 1_024
 REPEATS = 3
 
@@ -52,7 +51,7 @@ class Row:
     seeds: tuple[int, ...]
     accuracies: tuple[float, ...]
     draws: tuple[dict[str, Any], ...]
-    about: tuple[dict[str, Any] | None, ...]  # auto's report per seed
+    about: tuple[dict[str, Any] | None, ...]  # what auto or a search tried, per seed
 
     def to_json(self) -> dict[str, Any]:
         """Plain values."""
@@ -80,26 +79,33 @@ def supports(file: FeaturesFile, *, shots: int, seeds: int) -> Iterator[tuple[Dr
         name = f"train{larger[0] or ''}"
         source = file.train[larger[0]]
         chosen = _chosen(source, shots=shots, seed=seed, file=file, name=name)
-        rows = LabelledRows(x=source.x[chosen], y=source.y[chosen], groups=source.groups[chosen])
-        yield _draw(chosen, shots=shots, seed=seed, source=f"{name}, drawn", drawn=True), rows
+        yield _draw(chosen, shots=shots, seed=seed, source=f"{name}, drawn", drawn=True), source.take(chosen)
 
 
 def evaluate(
-    file: FeaturesFile, *, heads: tuple[str, ...], shots: int, seeds: int, pool: Float32Array | None, timer: Timer
+    file: FeaturesFile,
+    *,
+    heads: tuple[str, ...],
+    shots: int,
+    seeds: int,
+    pool: Float32Array | None,
+    timer: Timer,
+    tune: bool = False,
 ) -> list[Row]:
     """One row per head at `shots` shots, every head on the same draws. Blocks."""
-    text = None
-    if file.text is not None:
-        text = ZeroShotHead(classes=file.classes, prototypes=file.text, scale=file.text_scale)
+    unknown = [name for name in heads if ALIASES.get(name, name) not in KINDS]
+    if unknown:
+        raise DataError(f"--heads: expected some of {', '.join((*ALIASES, *KINDS))}, got {', '.join(unknown)}")
+    material = Material(text=file.text, coder=file.coder, pool=pool)
     drawn = list(supports(file, shots=shots, seeds=seeds))
-    test = Features(image=file.test.x)
+    test = file.test.features
     rows = []
     for head in heads:
         results = []
         for draw, support in drawn:
-            labelled = LabelledFeatures(Features(image=support.x), support.y, support.groups, file.classes)
+            labelled = LabelledFeatures(support.features, support.y, support.groups, file.classes)
             begun = timer()
-            fitted = fit_kind(head, support=labelled, setting=Setting(text=text, pool=pool, seed=draw.seed))
+            fitted = fit_head(labelled, material=material, kind=ALIASES.get(head, head), tune=tune, seed=draw.seed)
             seconds = timer() - begun
             results.append(_judge(fitted, draw=draw, seconds=seconds, test=test, file=file, timer=timer))
         rows.append(_row(head, shots=shots, results=results))
@@ -114,10 +120,12 @@ class _Result:
     ece: float
     fit_seconds: float
     inference_seconds: float
-    about: AutoReport | None
+    about: dict[str, Any] | None
 
 
-def _judge(fitted: Fitted, *, draw: Draw, seconds: float, test: Features, file: FeaturesFile, timer: Timer) -> _Result:
+def _judge(
+    fitted: FittedHead, *, draw: Draw, seconds: float, test: Features, file: FeaturesFile, timer: Timer
+) -> _Result:
     logits = fitted.head.score(test).logits
     judged = accuracy(logits, labels=file.test.y)
     return _Result(
@@ -127,17 +135,17 @@ def _judge(fitted: Fitted, *, draw: Draw, seconds: float, test: Features, file: 
         ece=expected_calibration_error(logits, labels=file.test.y, temperature=fitted.temperature),
         fit_seconds=seconds,
         inference_seconds=_seconds_per_image(fitted, test=test, timer=timer),
-        about=fitted.report,
+        about=fitted.report.choice,
     )
 
 
-def _seconds_per_image(fitted: Fitted, *, test: Features, timer: Timer) -> float:
+def _seconds_per_image(fitted: FittedHead, *, test: Features, timer: Timer) -> float:
     n = min(TIMED_ROWS, int(test.image.shape[0]))
     best = float("inf")
     for _ in range(REPEATS):
         begun = timer()
         for start in range(0, n, BATCH):
-            fitted.head.score(Features(image=test.image[start : min(start + BATCH, n)]))
+            fitted.head.score(take_rows(test, rows=np.arange(start, min(start + BATCH, n))))
         best = min(best, timer() - begun)
     return best / n
 
@@ -157,7 +165,7 @@ def _row(head: str, *, shots: int, results: list[_Result]) -> Row:
         seeds=tuple(r.draw.seed for r in results),
         accuracies=tuple(r.accuracy for r in results),
         draws=tuple(asdict(r.draw) for r in results),
-        about=tuple(None if r.about is None else r.about.to_json() for r in results),
+        about=tuple(r.about for r in results),
     )
 
 

@@ -8,15 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.errors import DataError
 from pipeline.heads.affine import centred_rows
 from pipeline.heads.auto_choice import ERRORS_TO_WIN, Trial, choose_weights, trial
 from pipeline.heads.blend import BlendHead, Part
 from pipeline.heads.calibration import fit_temperature
 from pipeline.heads.experts import Expert, Task, experts
-from pipeline.heads.folds import make_folds, shots_per_class
+from pipeline.heads.folds import shots_per_class
 from pipeline.heads.mixed_prior import has_text
-from pipeline.heads.novelty import fit_novelty
 from pipeline.heads.pool import PoolReport, report
 from pipeline.heads.pool_choice import MIN_COVERAGE, choose_pool, trust
 from pipeline.heads.stacking import HeldOut, blend_of, held_out_logits, paired_gain, selection_folds, spread
@@ -59,8 +57,8 @@ class AutoFit:
     head: BlendHead | ZeroShotHead
     temperature: float
     report: AutoReport
-    held_out_logits: Float32Array | None  # (M, C) of the shipped head, before temperature
-    held_out_labels: Labels | None  # (M,)
+    held_out_logits: Float32Array  # (M, C) of the shipped head, before temperature; M 0 where nothing was held out
+    held_out_rows: Labels  # (M,), which labelled row each of them is
 
 
 def fit_auto(
@@ -79,9 +77,8 @@ def fit_auto(
     One shot: kernel ridge (with texts the probe) and, where the pool covers the classes, the pool head. Two and three:
     equal weights, the pool admitted above two standard errors. From four on: stacked weights, the pool admitted above
     one standard error and averaged in when near-equal. With texts the text head ships unless beaten by one standard
-    error. Raises DataError for rows that cannot be fitted.
+    error. The rows are taken as checked by `fit_head`.
     """
-    check_rows(features, labels=labels, classes=classes, pool=pool)
     text = None if text is None or not has_text(text).any() else text
     shots = float(np.median(shots_per_class(labels, groups=groups, n_classes=len(classes))))
     covering, pool_report = _covering_pool(features.image, labels=labels, classes=classes, pool=pool, text=text)
@@ -94,31 +91,7 @@ def fit_auto(
     else:
         fitted = _one_shot(task, fits=fits, coverage=0.0 if pool_report is None else pool_report.coverage)
     about = replace(fitted.report, shots=shots, folds=folds.kind, seed=seed, pool=pool_report)
-    plain = make_folds(labels, groups=groups, n_classes=len(classes), seed=seed)
-    novelty = fit_novelty(features.image, labels=labels, n_classes=len(classes), folds=plain)
-    return replace(fitted, report=about, head=replace(fitted.head, novelty=novelty))
-
-
-def check_rows(features: Features, *, labels: Labels, classes: tuple[str, ...], pool: Float32Array | None) -> None:
-    """Raises DataError with what was expected and got."""
-    image = features.image
-    if len(classes) < 2:
-        raise DataError(f"expected at least two classes, got {len(classes)}: {', '.join(classes)}")
-    if image.ndim != 2 or any(x.shape[0] != labels.size for x in (image, *features.levels)):
-        raise DataError(f"expected one row of features per label, got {image.shape} for {labels.size} labels")
-    for x in (image, *features.levels):
-        bad = np.flatnonzero(~np.isfinite(x).all(axis=1))
-        if bad.size:
-            named = classes[int(labels[bad[0]])]
-            raise DataError(f"expected finite features, got NaN or infinity in row {bad[0]} (class {named})")
-    missing = [name for i, name in enumerate(classes) if not (labels == i).any()]
-    if missing:
-        raise DataError(f"expected at least one image of every class, got none of: {', '.join(missing)}")
-    if pool is not None and (pool.ndim != 2 or pool.shape[1] != image.shape[1]):
-        raise DataError(f"unlabelled pool: expected rows of {image.shape[1]} values, got shape {pool.shape}")
-    if pool is not None and not np.isfinite(pool).all():
-        bad = np.flatnonzero(~np.isfinite(pool).all(axis=1))
-        raise DataError(f"unlabelled pool: expected finite features, got NaN or infinity in row {bad[0]}")
+    return replace(fitted, report=about)
 
 
 def _covering_pool(
@@ -156,8 +129,8 @@ def _one_shot(task: Task, *, fits: dict[str, Expert], coverage: float) -> AutoFi
         head=_blend(parts, weights=weights, spreads=spreads),
         temperature=temperature,
         report=_report(weights, incumbent=base, chosen="blend", temperature=temperature, why=why),
-        held_out_logits=None,
-        held_out_labels=None,
+        held_out_logits=np.zeros((0, len(task.classes)), np.float32),
+        held_out_rows=np.zeros(0, np.int64),
     )
 
 
@@ -184,7 +157,7 @@ def _judged(task: Task, *, fits: dict[str, Expert], held_out: HeldOut, shots: fl
     about = _report(weights, incumbent=incumbent, chosen=chosen, temperature=temperature, why=why)
     about = replace(about, trials=trials, n_judged=int(held_out.labels.size))
     head = blend or _text_of(task)
-    return AutoFit(head, temperature, about, held_out_logits=logits, held_out_labels=held_out.labels)
+    return AutoFit(head, temperature, about, logits, held_out.rows)
 
 
 def _blend(parts: dict[str, Part], *, weights: dict[str, float], spreads: Mapping[str, float]) -> BlendHead:

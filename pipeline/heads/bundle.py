@@ -10,16 +10,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import safetensors.numpy
 from safetensors import SafetensorError
 
 from pipeline.errors import BundleError, ClearlineError
-from pipeline.heads.fit import FittableHead, FittedHead
-from pipeline.heads.serialise import Tensors, head_from_parts, head_to_parts
-from pipeline.types import EncoderInfo, Float32Array
+from pipeline.heads.evidence import NO_EVIDENCE, Evidence, Stored, evidence_from_parts, evidence_to_parts
+from pipeline.heads.evidence import PREFIX as EVIDENCE
+from pipeline.heads.fitted import AnyHead, FittedHead
+from pipeline.heads.serialise import head_from_parts, head_to_parts, level_dims
+from pipeline.types import EncoderInfo
 
 FORMAT = "clearline.head"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 REFIT = "fit the head again with `clearline head fit`, or load the bundle that belongs here"
 
 
@@ -46,6 +49,7 @@ class Manifest:
     encoder: dict[str, Any]
     provenance: dict[str, Any]
     report: dict[str, Any]
+    evidence: dict[str, Any]
     tensors: dict[str, str]
 
 
@@ -53,16 +57,21 @@ class Manifest:
 class HeadBundle:
     """A verified head, ready to score."""
 
-    head: FittableHead
+    head: AnyHead
     temperature: float
     version: int
     sha256: str  # of the whole file: what every result names
     manifest: Manifest
+    evidence: Evidence
 
 
-def bundle_bytes(fitted: FittedHead, *, encoder: EncoderInfo, version: int, provenance: Provenance) -> bytes:
+def bundle_bytes(
+    fitted: FittedHead, *, encoder: EncoderInfo, version: int, provenance: Provenance, evidence: Evidence = NO_EVIDENCE
+) -> bytes:
     """The content of a bundle file."""
-    settings, tensors = head_to_parts(fitted.head)
+    settings, weights = head_to_parts(fitted.head)
+    beside, arrays = evidence_to_parts(evidence)
+    tensors: Stored = {**weights, **arrays}
     manifest = Manifest(
         format=FORMAT,
         format_version=FORMAT_VERSION,
@@ -73,6 +82,7 @@ def bundle_bytes(fitted: FittedHead, *, encoder: EncoderInfo, version: int, prov
         encoder=encoder_identity(encoder),
         provenance=asdict(provenance),
         report=fitted.report.to_json(),
+        evidence=beside,
         tensors={name: _sha(_described(a)) for name, a in tensors.items()},
     )
     text = json.dumps(asdict(manifest), sort_keys=True, ensure_ascii=False, allow_nan=False)
@@ -107,15 +117,16 @@ def load_bundle(
         _same_encoder(manifest, encoder=encoder, path=path)
     if classes is not None:
         _same_classes(manifest, classes=classes, path=path)
+    weights = {name: tensor for name, tensor in tensors.items() if not name.startswith(EVIDENCE)}
+    arrays = {name: tensor for name, tensor in tensors.items() if name.startswith(EVIDENCE)}
     try:
-        head = head_from_parts(manifest.settings, tensors=tensors, classes=manifest.classes)
+        head = head_from_parts(manifest.settings, tensors=weights, classes=manifest.classes)
+        evidence = evidence_from_parts(manifest.evidence, arrays=arrays)
     except ClearlineError as error:
         raise BundleError(f"{path}: {error}") from error
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
         raise BundleError(f"{path}: expected all parts of the head, got: {error}; {REFIT}") from error
-    return HeadBundle(
-        head=head, temperature=manifest.temperature, version=manifest.version, sha256=got, manifest=manifest
-    )
+    return HeadBundle(head, manifest.temperature, manifest.version, got, manifest, evidence)
 
 
 def _read(path: Path) -> bytes:
@@ -127,7 +138,7 @@ def _read(path: Path) -> bytes:
         raise BundleError(f"{path}: expected a readable head bundle, got: {error.strerror}") from error
 
 
-def _open(content: bytes, *, path: Path) -> tuple[Manifest, Tensors]:
+def _open(content: bytes, *, path: Path) -> tuple[Manifest, Stored]:
     """Manifest and tensors of a file in which every value is what its sum says."""
     try:
         tensors = safetensors.numpy.load(content)
@@ -168,9 +179,9 @@ def _same_encoder(manifest: Manifest, *, encoder: EncoderInfo, path: Path) -> No
         if fitted_on != value:
             what = f"encoder {words.get(key, key)} {fitted_on!r}, which the head was fitted on"
             raise BundleError(f"{path}: expected {what}, got {value!r}; {REFIT}")
-    level_dims = tuple(manifest.settings.get("shape", {}).get("level_dims", ()))
-    if level_dims and encoder.level_dims and level_dims != encoder.level_dims:
-        raise BundleError(f"{path}: expected levels of widths {level_dims}, got {encoder.level_dims}; {REFIT}")
+    fitted_with = level_dims(manifest.settings)
+    if fitted_with and encoder.level_dims and fitted_with != encoder.level_dims:
+        raise BundleError(f"{path}: expected levels of widths {fitted_with}, got {encoder.level_dims}; {REFIT}")
 
 
 def _same_classes(manifest: Manifest, *, classes: tuple[str, ...], path: Path) -> None:
@@ -188,7 +199,7 @@ def _same_sum(content: bytes, *, stated: str, what: str, path: Path) -> None:
         )
 
 
-def _described(tensor: Float32Array) -> bytes:
+def _described(tensor: npt.NDArray[Any]) -> bytes:
     """Values, type and shape: a tensor turned on its side is another tensor."""
     return f"{tensor.dtype}{tensor.shape}".encode() + np.ascontiguousarray(tensor).tobytes()
 

@@ -11,8 +11,6 @@ from pipeline.heads.whitening import SHRINKAGE, TINY, Labels, class_means, fit_s
 from pipeline.types import Float32Array
 
 QUANTILE = 0.995  # of the held-out distances: one known part in 200 is called unknown, before any other evidence
-
-
 MIN_FOLDS = 3  # with two shots a fold has one image per class, and no within-class scatter to measure
 
 
@@ -73,21 +71,30 @@ def fit_distance(image: Float32Array, *, labels: Labels, n_classes: int, thresho
     )
 
 
+@dataclass(frozen=True, eq=False)
+class NoveltyFit:
+    """The model, None below three shots, and the distance of every held-out row to the models that did not see it."""
+
+    model: NoveltyModel | None
+    distances: Float32Array  # (N,), NaN where a row was never held out
+
+
 def fit_novelty(
     image: Float32Array, *, labels: Labels, n_classes: int, folds: Folds, quantile: float = QUANTILE
-) -> NoveltyModel | None:
-    """Threshold = quantile of held-out distances; None below three shots: nothing can be held out.
+) -> NoveltyFit:
+    """Threshold = quantile of held-out distances; no model below three shots: nothing can be held out.
 
     Below 200 held-out rows the .995 quantile is the largest distance seen. Fold models saw fewer images than the
     final one, so the threshold errs towards known.
     """
+    distances = np.full(labels.size, np.nan, np.float32)
     if folds.n_folds < MIN_FOLDS:
-        return None
-    held: list[Float32Array] = []
+        return NoveltyFit(None, distances)
     for fold in range(folds.n_folds):
         kept, out = folds.kept(fold), folds.held_out(fold)
         if out.size:
             model = fit_distance(image[kept], labels=labels[kept], n_classes=n_classes)
-            held.append(model.distance(image[out]))
-    threshold = float(np.quantile(np.concatenate(held), quantile, method="higher"))
-    return fit_distance(image, labels=labels, n_classes=n_classes, threshold=max(threshold, 1e-6))
+            distances[out] = model.distance(image[out])
+    threshold = float(np.quantile(distances[np.isfinite(distances)], quantile, method="higher"))
+    model = fit_distance(image, labels=labels, n_classes=n_classes, threshold=max(threshold, 1e-6))
+    return NoveltyFit(model, distances)

@@ -17,7 +17,8 @@ from pathlib import Path
 from pipeline.errors import BundleError, DataError
 from pipeline.heads.atomic import TEMPORARY_PREFIX, write_atomic
 from pipeline.heads.bundle import HeadBundle, Provenance, bundle_bytes, load_bundle
-from pipeline.heads.fit import FittedHead
+from pipeline.heads.evidence import NO_EVIDENCE, Evidence
+from pipeline.heads.fitted import FittedHead
 from pipeline.types import EncoderInfo
 
 LIVE = "live"
@@ -36,16 +37,25 @@ def bundle_path(folder: Path, *, version: int) -> Path:
     return folder / f"{version:06d}{SUFFIX}"
 
 
-def save(fitted: FittedHead, *, folder: Path, encoder: EncoderInfo, provenance: Provenance) -> HeadBundle:
-    """Write the next version, read it back, and make it live. Blocks while another process publishes here."""
+def save(
+    fitted: FittedHead,
+    *,
+    folder: Path,
+    encoder: EncoderInfo,
+    provenance: Provenance,
+    evidence: Evidence = NO_EVIDENCE,
+    live: bool = True,
+) -> HeadBundle:
+    """Write the next version, read it back, make it live if asked. Blocks while another process publishes here."""
     try:
         with _locked(folder):
             version = max(versions(folder), default=0) + 1
             path = bundle_path(folder, version=version)
-            content = bundle_bytes(fitted, encoder=encoder, version=version, provenance=provenance)
+            content = bundle_bytes(fitted, encoder=encoder, version=version, provenance=provenance, evidence=evidence)
             write_atomic(path, content=content)
             bundle = load_bundle(path, encoder=encoder)
-            _point(folder, bundle=bundle)
+            if live:
+                _point(folder, bundle=bundle)
             return bundle
     except OSError as error:
         raise DataError(f"{folder}: expected a folder to write heads to, got: {error.strerror or error}") from error

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from pipeline.heads.folds import shots_per_class
 from pipeline.heads.whitening import Labels
 from pipeline.types import Float32Array
 
@@ -72,6 +73,7 @@ class FitReport:
     fusion: dict[str, float]
     novelty_threshold: float | None
     notes: tuple[str, ...]
+    choice: dict[str, Any] | None = None  # what `auto` or a search tried, as plain values
 
     def to_json(self) -> dict[str, Any]:
         """Plain values for the manifest and `--json`."""
@@ -79,6 +81,35 @@ class FitReport:
         plain["accuracy_zero_shot"] = self.accuracy_zero_shot.to_json()
         plain["accuracy_head"] = self.accuracy_head.to_json()
         return plain
+
+
+def fit_report(
+    before: Float32Array,
+    *,
+    after: Float32Array,
+    judged: Labels,
+    labels: Labels,
+    groups: Labels,
+    classes: tuple[str, ...],
+) -> FitReport:
+    """What out-of-fold logits (M, C) with labels `judged` (M,) say; choices are added by the caller."""
+    shots = shots_per_class(labels, groups=groups, n_classes=len(classes))
+    return FitReport(
+        n_images=int(shots.sum()),
+        n_classes=len(classes),
+        shots=tuple(int(k) for k in shots),
+        folds="",
+        seed=0,
+        prior="",
+        accuracy_zero_shot=accuracy(before, labels=judged),
+        accuracy_head=accuracy(after, labels=judged),
+        confused_before=confused_pairs(before, labels=judged, classes=classes),
+        confused_after=confused_pairs(after, labels=judged, classes=classes),
+        temperature=1.0,
+        fusion={},
+        novelty_threshold=None,
+        notes=(),
+    )
 
 
 def accuracy(logits: Float32Array, *, labels: Labels) -> Accuracy:

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import torch
 
 from pipeline.errors import BundleError
+from pipeline.heads.affine import AffineHead
+from pipeline.heads.blend import BlendHead, part_from_tensors
+from pipeline.heads.coder_head import CoderAdapterHead, CoderHead
+from pipeline.heads.coder_parts import coder_from_parts, coder_to_parts
 from pipeline.heads.deconfusion import DeconfusionHead, Prior
-from pipeline.heads.fit import FittableHead
+from pipeline.heads.fitted import AnyHead
 from pipeline.heads.fusion import Fusion
 from pipeline.heads.gate import EvidenceGate
+from pipeline.heads.kernel_heads import KernelHead
 from pipeline.heads.network import DeconfusionNetwork, NetworkShape
 from pipeline.heads.novelty import NoveltyModel
 from pipeline.heads.prototype import PrototypeHead
@@ -22,8 +28,26 @@ Tensors = dict[str, Float32Array]
 Settings = dict[str, Any]
 
 
-def head_to_parts(head: FittableHead) -> tuple[Settings, Tensors]:
+SUMS = ("probe", "gda", "linear", "pool", "kernel_ridge", "tip")  # one matrix or one kernel on top of a prior
+
+
+def head_to_parts(head: AnyHead) -> tuple[Settings, Tensors]:
     """Settings (plain values) and tensors (C-contiguous float32) that give the same head again, bit for bit."""
+    if isinstance(head, CoderHead | CoderAdapterHead):
+        settings, tensors = coder_to_parts(head)
+    elif isinstance(head, BlendHead | AffineHead | KernelHead):
+        settings, tensors = head.settings(), head.tensors()
+    else:
+        settings, tensors = _prior_to_parts(head)
+    if head.novelty is not None:
+        novelty = head.novelty
+        settings["novelty"] = {"outside_precision": novelty.outside_precision, "threshold": novelty.threshold}
+        for name in ("centre", "span", "whitening", "means"):
+            tensors[f"novelty.{name}"] = getattr(novelty, name)
+    return settings, {k: np.ascontiguousarray(v, dtype=np.float32).copy() for k, v in tensors.items()}
+
+
+def _prior_to_parts(head: ZeroShotHead | PrototypeHead | DeconfusionHead) -> tuple[Settings, Tensors]:
     prior = head.prior if isinstance(head, DeconfusionHead) else head
     settings: Settings = {"kind": head.name, "prior": {"kind": prior.name, "scale": prior.scale}}
     tensors: Tensors = {"prior.prototypes": prior.prototypes}
@@ -42,15 +66,10 @@ def head_to_parts(head: FittableHead) -> tuple[Settings, Tensors]:
         if gate is not None:
             tensors["gate.weight"] = gate.weight
         tensors |= {f"network.{k}": v.numpy() for k, v in head.network.state_dict().items()}
-    if head.novelty is not None:
-        novelty = head.novelty
-        settings["novelty"] = {"outside_precision": novelty.outside_precision, "threshold": novelty.threshold}
-        for name in ("centre", "span", "whitening", "means"):
-            tensors[f"novelty.{name}"] = getattr(novelty, name)
-    return settings, {k: np.ascontiguousarray(v, dtype=np.float32).copy() for k, v in tensors.items()}
+    return settings, tensors
 
 
-def head_from_parts(settings: Settings, *, tensors: Tensors, classes: tuple[str, ...]) -> FittableHead:
+def head_from_parts(settings: Settings, *, tensors: Tensors, classes: tuple[str, ...]) -> AnyHead:
     """The head again; raises BundleError on a kind this version does not know."""
     for tensor in tensors.values():
         tensor.flags.writeable = False
@@ -65,7 +84,20 @@ def head_from_parts(settings: Settings, *, tensors: Tensors, classes: tuple[str,
         )
     if kind in ("zero_shot", "prototype"):
         return _prior(settings["prior"], tensors=tensors, classes=classes, novelty=novelty)
-    raise BundleError(f"expected a head of kind deconfusion, zero_shot or prototype, got {kind!r}; update Clearline")
+    if kind in ("coder", "coder_adapter"):
+        return replace(coder_from_parts(settings, tensors=tensors, classes=classes), novelty=novelty)
+    if kind == "auto":
+        return BlendHead.from_tensors(settings, tensors=tensors, classes=classes, novelty=novelty)
+    if kind in SUMS:
+        return replace(part_from_tensors(settings, tensors=tensors, classes=classes), novelty=novelty)
+    raise BundleError(f"expected a kind of head that this version knows, got {kind!r}; update Clearline")
+
+
+def level_dims(settings: Settings) -> tuple[int, ...]:
+    """Widths of the levels the head was fitted with; empty where the embedding was all there was."""
+    if "parts" in settings:
+        return max((level_dims(part) for part in settings["parts"]), key=len)
+    return tuple(settings.get("shape", settings).get("level_dims", ()))
 
 
 def _prior(settings: Settings, *, tensors: Tensors, classes: tuple[str, ...], novelty: NoveltyModel | None) -> Prior:

@@ -12,7 +12,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from pipeline.heads.fit import FittedHead, LabelledFeatures, fit_head
+from pipeline.heads.fit import fit_head
+from pipeline.heads.fitted import FittedHead, LabelledFeatures, Material
 from pipeline.heads.zero_shot import ZeroShotHead, unit_rows
 from pipeline.types import Features
 from tests.conftest import SHARED_DATA
@@ -55,7 +56,7 @@ def row(
 ) -> dict[str, object]:
     test = Features(image=unit_rows(x.astype(np.float32)))
     started = time.perf_counter()
-    fitted: FittedHead = fit_head(support, text=text, seed=seed, fusion=fusion)
+    fitted: FittedHead = fit_head(support, material=Material(text=text), seed=seed, fusion=fusion)
     seconds = time.perf_counter() - started
     started = time.perf_counter()
     scores = fitted.head.score(test)
@@ -82,7 +83,7 @@ def run_clip(folder: Path, *, seeds: int, shots: list[int], fusion: str) -> None
         for k in shots:
             for seed in range(seeds if f"train{k}_x" in data else 0):
                 support = labelled(data[f"train{k}_x"], y=data[f"train{k}_y"], n_classes=len(data["classnames"]))
-                one = row(support, x=data["test_x"], y=data["test_y"], text=None, seed=seed, fusion=fusion)
+                one = row(support, x=data["test_x"], y=data["test_y"], seed=seed, fusion=fusion)
                 print(json.dumps({"set": name, "shots": k, "seed": seed, **one}), flush=True)
 
 
@@ -98,7 +99,9 @@ def run_paired(folder: Path, *, seeds: int, fusion: str) -> None:
             rows = np.concatenate([rng.permutation(np.flatnonzero(is_support & (y == c)))[:k] for c in range(31)])
             support = labelled(x[rows], y=y[rows], n_classes=31)
             for text in (ZeroShotHead(classes=support.classes, prototypes=vectors, scale=100.0), None):
-                one = row(support, x=x[~is_support], y=y[~is_support], text=text, seed=seed, fusion=fusion)
+                one = row(
+                    support, x=x[~is_support], y=y[~is_support], material=Material(text=text), seed=seed, fusion=fusion
+                )
                 print(
                     json.dumps({"set": "paired", "text": text is not None, "shots": k, "seed": seed, **one}), flush=True
                 )

@@ -20,7 +20,8 @@ import numpy as np
 from pipeline.encoders.build import EncoderBundle, build_encoder
 from pipeline.encoders.ladder import as_batch
 from pipeline.encoders.onnx_encoder import OnnxSettings
-from pipeline.heads.fit import LabelledFeatures, fit_head
+from pipeline.heads.fit import fit_head
+from pipeline.heads.fitted import LabelledFeatures, Material
 from pipeline.preprocess import Preprocessor
 from pipeline.simulation.line import SimulatedLine
 from pipeline.texts.bank import build_zero_shot
@@ -55,7 +56,9 @@ def simulated(shots: int) -> Iterator[tuple[float, float]]:
             return encode(encoder, [image for image, _ in pairs]), np.array([label for _, label in pairs])
 
         (support, labels), (query, truth) = pictures(0, shots), pictures(FIRST_QUERY, N_QUERIES)
-        fitted = fit_head(LabelledFeatures(support, labels, np.arange(len(labels)), text.classes), text=text)
+        fitted = fit_head(
+            LabelledFeatures(support, labels, np.arange(len(labels)), text.classes), material=Material(text=text)
+        )
         scores = fitted.head.score(query)
         yield accuracy(scores.zero_shot, truth), accuracy(scores.logits, truth)
 
@@ -78,7 +81,7 @@ def pictured(folder: Path, *, onnx: Path, shots: int, seeds: int) -> Iterator[tu
         drawn = [rng.permutation(np.flatnonzero(is_support & (labels == k)))[:shots] for k in range(len(classes))]
         picked = np.concatenate(drawn)
         x, y = features[picked], labels[picked]
-        fitted = fit_head(LabelledFeatures(Features(x), y, np.arange(len(y)), classes), text=None, seed=seed)
+        fitted = fit_head(LabelledFeatures(Features(x), y, np.arange(len(y)), classes), seed=seed)
         scale = x.std()
         regression = LogisticRegression(max_iter=1000).fit(x / scale, y)
         head = accuracy(fitted.head.score(Features(query)).logits, truth)

@@ -13,7 +13,6 @@ from pipeline.interfaces import Head
 from pipeline.types import Features, Scores
 from tests.fakes import FakeHead
 from tests.pipeline.heads.making_heads import KINDS, D, encoder_info, fitted, query
-from tests.pipeline.heads.making_strong import STRONG, strong
 
 PROVENANCE = Provenance(texts_sha256=None, support_sha256="s" * 64, code_version="0", created_at="2026-01-01T00:00:00Z")
 BUCKETS = (1, 2, 3, 8, 16, 33)
@@ -24,12 +23,10 @@ def make(name: str) -> tuple[Head, Features]:
     if name == "fake":
         head: Head = FakeHead(embedding_dim=D)
         return head, query("zero_shot")
-    if name in STRONG:
-        return strong(name)
     return fitted(name).head, query(name)
 
 
-@pytest.fixture(params=["fake", *KINDS, *STRONG])
+@pytest.fixture(params=["fake", *KINDS])
 def case(request: pytest.FixtureRequest) -> tuple[Head, Features]:
     return make(request.param)
 

@@ -12,15 +12,14 @@ import numpy as np
 import pytest
 
 from pipeline.interfaces import Clock
-from pipeline.types import DeadLetter, Frame, UInt8Array
+from pipeline.types import DeadLetter, UInt8Array
 from tests.servers.mjpeg import MjpegServer
 from tests.servers.rtsp import RtspServer
 from workers.backoff import Backoff
-from workers.capture import Capture, SourceState
+from workers.capture import Capture, Item, SourceState
 from workers.channel import Channel
 from workers.clock import SystemClock
 from workers.ledger import Counts, Ledger
-from workers.publish import Outcome
 from workers.sources.camera import CameraSource
 
 BACKOFF_CAP_S = 1.0
@@ -38,21 +37,19 @@ class Line:
 
     def __init__(self, urls: dict[str, str]) -> None:
         self.clock = SystemClock()
-        self.frames: Channel[Frame] = Channel(capacity=4, clock=self.clock)
-        self.outcomes: Channel[Outcome] = Channel(capacity=1000, clock=self.clock)
+        self.frames: Channel[Item] = Channel(capacity=4, clock=self.clock)
         self.ledger = Ledger()
         self.n_delivered: Counter[str] = Counter()
         self.failed: list[BaseException] = []
         self.captures = {one: self._capture(one, url=url, clock=self.clock) for one, url in urls.items()}
         self._threads = [self._thread(one.run) for one in self.captures.values()]
-        self._threads += [self._thread(self._deliver), self._thread(self._bury)]
+        self._threads += [self._thread(self._deliver)]
 
     def _capture(self, source_id: str, *, url: str, clock: Clock) -> Capture:
         return Capture(
             CameraSource(source_id, url=url, clock=clock, open_timeout_ms=2000, read_timeout_ms=700),
             cuts={"full": cut},
             frames=self.frames,
-            outcomes=self.outcomes,
             ledger=self.ledger,
             backoff=Backoff(initial_s=0.1, cap_s=BACKOFF_CAP_S, rng=random.Random(1)),
             clock=clock,
@@ -73,16 +70,12 @@ class Line:
 
     def _deliver(self) -> None:
         while not self.frames.exhausted:
-            for frame in self.frames.take(timeout_s=0.2):
-                self.ledger.delivered(frame.ref)
-                self.n_delivered[frame.ref.source_id] += 1
-
-    def _bury(self) -> None:
-        while not self.outcomes.exhausted:
-            for letter in self.outcomes.take(timeout_s=0.2):
-                assert isinstance(letter, DeadLetter)
-                assert letter.ref is not None
-                self.ledger.dead_lettered(letter.ref, reason=letter.reason)
+            for one in self.frames.take(timeout_s=0.2):
+                if isinstance(one, DeadLetter):
+                    self.ledger.dead_lettered(one.ref, reason=one.reason)
+                    continue
+                self.ledger.delivered(one.ref)
+                self.n_delivered[one.ref.source_id] += 1
 
     def start(self) -> None:
         for thread in self._threads:
@@ -98,7 +91,6 @@ class Line:
             thread.join(timeout=6)
             assert not thread.is_alive(), "a capture thread does not end"
         self.frames.close()
-        self.outcomes.close()
         for thread in self._threads[n_captures:]:
             thread.join(timeout=5)
         return self.ledger.counts()

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from pipeline.errors import BadFrame, SourceError, SourceUnavailable
-from pipeline.types import DeadLetter, Frame, UInt8Array
+from pipeline.types import DeadLetter, FrameOrigin, UInt8Array
 from tests.fakes import FakeClock, FakeSource
 from tests.making import make_source_frame
 from workers.backoff import Backoff
-from workers.capture import Capture, SourceState
+from workers.capture import Capture, Item, SourceState
 from workers.channel import Channel
 from workers.ledger import Ledger
-from workers.publish import Outcome
 
 
 class Bench:
@@ -26,14 +26,12 @@ class Bench:
     ) -> None:
         self.clock = FakeClock()
         self.states: list[str] = []
-        self.frames: Channel[Frame] = Channel(capacity=capacity, clock=self.clock)
-        self.outcomes: Channel[Outcome] = Channel(capacity=8, clock=self.clock)
+        self.frames: Channel[Item] = Channel(capacity=capacity, clock=self.clock)
         self.ledger = Ledger()
         self.capture = Capture(
             source,
             cuts={roi: self.cut for roi in rois},
             frames=self.frames,
-            outcomes=self.outcomes,
             ledger=self.ledger,
             backoff=Backoff(initial_s=1.0, cap_s=4.0, rng=random.Random(0)),
             clock=self.clock,
@@ -107,21 +105,32 @@ def test_stale_pictures_that_the_source_skipped_leave_a_gap_and_are_counted_per_
 def test_a_corrupt_picture_is_dead_lettered_with_its_bytes_and_the_next_one_flows() -> None:
     bench = Bench(FakeSource([BadFrame("cut short", original=b"\xff\xd8"), make_source_frame()]))
     bench.capture.run()
-    [letter] = bench.outcomes.take()
+    letter, frame = bench.frames.take()
     assert isinstance(letter, DeadLetter)
     assert (letter.original, letter.reason, letter.ref.sequence) == (b"\xff\xd8", "undecodable", 0)
-    assert [frame.ref.sequence for frame in bench.frames.take()] == [1]
+    assert frame.ref.sequence == 1
     assert bench.ledger.total().in_flight == 2
 
 
 def test_a_picture_that_cannot_be_cut_is_dead_lettered_region_by_region() -> None:
     bench = Bench(FakeSource([make_source_frame(66)]), rois=("left", "right"))
     bench.capture.run()
-    assert [letter.ref.roi_id for letter in bench.outcomes.take() if isinstance(letter, DeadLetter)] == [
-        "left",
-        "right",
-    ]
-    assert len(bench.frames) == 0
+    taken = bench.frames.take()
+    assert [letter.ref.roi_id for letter in taken if isinstance(letter, DeadLetter)] == ["left", "right"]
+
+
+def test_frames_carried_for_cameras_keep_the_cameras_names_and_are_accounted_to_the_carrier() -> None:
+    carried = [replace(make_source_frame(), origin=FrameOrigin(f"cap-0{n}", 7, 0)) for n in (1, 2)]
+    lost = BadFrame("cut short", original=b"x", origin=FrameOrigin("cap-01", 7, 1))
+    bench = Bench(FakeSource([*carried, lost], source_id="topic"))
+    bench.capture.run()
+    refs = [one.ref for one in bench.frames.take()]
+    assert [ref.event_id for ref in refs] == ["cap-01-7-0-full", "cap-02-7-0-full", "cap-01-7-1-full"]
+    assert [(ref.account, ref.number) for ref in refs] == [("topic", 0), ("topic", 1), ("topic", 2)]
+    for ref in refs:
+        bench.ledger.delivered(ref)
+    counts = bench.ledger.counts()["topic"]
+    assert (counts.delivered, counts.in_flight, counts.error) == (3, 0, 0)
 
 
 def test_what_arrives_while_the_line_closes_is_dropped_and_counted() -> None:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from itertools import chain
+
 import pytest
 
 from pipeline.batcher import Batcher
 from pipeline.decision import Decider, DecisionPolicy, HeadIdentity
 from pipeline.encoders.ladder import BatchCost
-from pipeline.types import Batch, DeadLetter, Features, Frame, Prediction
+from pipeline.types import Batch, DeadLetter, Features, Prediction
 from tests.fakes import FakeClock, FakeEncoder, FakeHead, FakePipelinedEncoder
-from tests.making import SIDE, make_frame
+from tests.making import SIDE, make_frame, make_ref
+from workers.capture import Item
 from workers.channel import Channel
 from workers.inference import Inference, LiveHead
 from workers.ledger import Ledger
@@ -29,8 +32,8 @@ class Bench:
     def __init__(self, *, encoder: FakeEncoder | None = None, sizes: tuple[int, ...] = (1, 2, 4, 8)) -> None:
         clock = FakeClock()
         self.encoder = encoder or FakeEncoder(image_size=SIDE)
-        self.frames: Channel[Frame] = Channel(capacity=64, clock=clock)
-        self.outcomes: Channel[Outcome] = Channel(capacity=64, clock=clock)
+        self.frames: Channel[Item] = Channel(capacity=64, clock=clock)
+        self.outcomes: Channel[list[Outcome]] = Channel(capacity=64, clock=clock)
         self.ledger = Ledger()
         self.ledger.register("cap-01", ack=lambda position: None)
         self.observed: list[Batch] = []
@@ -46,7 +49,10 @@ class Bench:
         )
 
     def feed(self, *values: int) -> None:
-        for sequence, value in enumerate(values):
+        self.feed_from(0, *values)
+
+    def feed_from(self, first: int, *values: int) -> None:
+        for sequence, value in enumerate(values, start=first):
             frame = make_frame(sequence, value=value)
             self.ledger.captured((frame.ref,))
             self.frames.put(frame, lane="cap-01")
@@ -54,9 +60,9 @@ class Bench:
     def run(self) -> tuple[list[Prediction], list[DeadLetter]]:
         self.frames.close()
         self.inference.run()
-        outcomes = self.outcomes.take() if len(self.outcomes) else []
-        letters = [one for one in outcomes if isinstance(one, DeadLetter)]
-        return [prediction for one in outcomes if isinstance(one, list) for prediction in one], letters
+        self.ended = list(chain.from_iterable(self.outcomes.take() if len(self.outcomes) else []))
+        letters = [one for one in self.ended if isinstance(one, DeadLetter)]
+        return [one for one in self.ended if isinstance(one, Prediction)], letters
 
 
 def test_every_frame_is_decided_in_order() -> None:
@@ -112,6 +118,28 @@ class NanEncoder(FakeEncoder):
         features = super().encode(batch)
         features.image[batch.pixels[:, 0, 0, 0] == 9] = float("nan")
         return features
+
+
+def test_letters_and_poison_keep_their_place_among_the_results() -> None:
+    bench = Bench(encoder=FakeEncoder(image_size=SIDE, poison=66))
+    bench.feed(1, 2, 66, 4)
+    lost = DeadLetter("cap-01", "undecodable", "cut short", b"", make_ref(4))
+    bench.ledger.captured((lost.ref,))
+    bench.frames.put(lost, lane="cap-01")
+    bench.feed_from(5, 6, 7)
+    bench.run()
+    assert [one.ref.sequence for one in bench.ended] == list(range(7))
+    assert [one.ref.sequence for one in bench.ended if isinstance(one, DeadLetter)] == [2, 4]
+
+
+def test_letters_alone_pass_without_the_encoder() -> None:
+    bench = Bench()
+    lost = DeadLetter("cap-01", "undecodable", "cut short", b"", make_ref(0))
+    bench.ledger.captured((lost.ref,))
+    bench.frames.put(lost, lane="cap-01")
+    predictions, letters = bench.run()
+    assert (predictions, letters) == ([], [lost])
+    assert bench.encoder.batch_sizes == []
 
 
 def test_an_embedding_that_is_not_finite_is_set_aside() -> None:

@@ -19,7 +19,7 @@ class Bench:
 
     def __init__(self, *sinks: FakeSink) -> None:
         self.clock = FakeClock()
-        self.outcomes: Channel[Outcome] = Channel(capacity=64, clock=self.clock)
+        self.outcomes: Channel[list[Outcome]] = Channel(capacity=64, clock=self.clock)
         self.ledger = Ledger()
         self.acks: list[object] = []
         self.ledger.register("cap-01", ack=self.acks.append)
@@ -38,23 +38,23 @@ class Bench:
     def announce(self, predictions: Sequence[Prediction]) -> None:
         self.announced.extend(predictions)
 
-    def feed(self, *outcomes: Outcome) -> None:
-        for outcome in outcomes:
-            for ref in [outcome.ref] if isinstance(outcome, DeadLetter) else [one.ref for one in outcome]:
-                self.ledger.captured((ref,))
-            self.outcomes.put(outcome, lane="inference")
+    def feed(self, *batches: list[Outcome]) -> None:
+        for outcomes in batches:
+            for one in outcomes:
+                self.ledger.captured((one.ref,))
+            self.outcomes.put(outcomes, lane="inference")
 
     def run(self) -> None:
         self.outcomes.close()
         self.publish.run()
 
 
-def predictions(*sequences: int) -> list[Prediction]:
+def predictions(*sequences: int) -> list[Outcome]:
     return [make_prediction(sequence) for sequence in sequences]
 
 
-def letter(sequence: int) -> DeadLetter:
-    return DeadLetter("cap-01", "undecodable", "cut short", b"\xff\xd8", make_ref(sequence))
+def letter(sequence: int) -> list[Outcome]:
+    return [DeadLetter("cap-01", "undecodable", "cut short", b"\xff\xd8", make_ref(sequence))]
 
 
 def test_every_sink_gets_every_prediction_in_order() -> None:
@@ -99,6 +99,15 @@ def test_a_dead_letter_goes_to_the_sinks_and_is_counted_and_acknowledged() -> No
     total = bench.ledger.total()
     assert (total.dead_lettered, total.delivered, total.error) == ({"undecodable": 1}, 1, 0)
     assert bench.acks == [0, 1]
+
+
+def test_letters_keep_their_place_among_the_results() -> None:
+    sink = FakeSink()
+    bench = Bench(sink)
+    bench.feed([*predictions(0, 1), *letter(2), *predictions(3)], predictions(4))
+    bench.run()
+    assert [n for name, n, _ in bench.attempts] == [2, 1, 2]
+    assert [p.ref.sequence for p in sink.delivered] == [0, 1, 3, 4]
 
 
 def test_an_abandoned_sink_loses_what_it_refused_and_every_loss_is_counted() -> None:

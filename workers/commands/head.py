@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -17,25 +15,21 @@ import typer
 from pipeline.encoders.build import EncoderBundle
 from pipeline.heads import registry
 from pipeline.heads.bundle import HeadBundle, Provenance
-from pipeline.heads.feature_cache import FeatureCache
-from pipeline.heads.fit import FittedHead, fit_head
+from pipeline.heads.evidence import Evidence, SupportIndex
+from pipeline.heads.fit import fit_head
+from pipeline.heads.fitted import FittedHead, Material
 from pipeline.heads.report import Accuracy, FitReport
-from pipeline.heads.support import SupportSet, encode_support, list_support
-from pipeline.heads.zero_shot import ZeroShotHead
-from pipeline.preprocess import Preprocessor
-from pipeline.texts.bank import build_zero_shot
-from pipeline.texts.dictionary import TextDictionary, load_dictionary
-from pipeline.types import Roi
+from pipeline.heads.support import SupportSet
 from workers.clock import SystemClock
 from workers.commands.head_eval import head_eval
+from workers.commands.head_explain import head_explain
+from workers.commands.head_support import OpenedSupport, Progress, open_pool, open_support, progress_shown
 from workers.config import LineConfig, load_config
-from workers.opening import open_encoder
 
 app = typer.Typer(help="Fit heads and compare them.", no_args_is_help=True)
 app.command("eval")(head_eval)
+app.command("explain")(head_explain)
 MAX_LISTED = 10  # unreadable files named one by one
-
-Progress = Callable[[str, float], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,13 +52,30 @@ def fit(
     ] = None,
     shots: Annotated[int | None, typer.Option(min=1, help="Images per class at most; default: all.")] = None,
     fusion: Annotated[str, typer.Option(help="beta (one weight, from folds), gate (one per image), fixed.")] = "beta",
+    tune: Annotated[
+        bool,
+        typer.Option("--tune", help="Search K and the weights of the texts out of fold (kinds coder, coder_adapter)."),
+    ] = False,
+    unlabelled: Annotated[
+        Path | None, typer.Option(help="A folder of unlabelled pictures of the line (kinds auto and pool).")
+    ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of the draw, the folds and the training.")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Fit a head on few labelled images, judge it by folds among them, write a new version and make it live."""
     loaded = load_config(config)
-    with _shown() as progress:
-        done = fit_folder(images, config=loaded, out=out, shots=shots, fusion=fusion, seed=seed, progress=progress)
+    with progress_shown() as progress:
+        done = fit_folder(
+            images,
+            config=loaded,
+            out=out,
+            shots=shots,
+            fusion=fusion,
+            tune=tune,
+            unlabelled=unlabelled,
+            seed=seed,
+            progress=progress,
+        )
     if as_json:
         print(orjson.dumps(as_plain(done)).decode())
         return
@@ -79,76 +90,50 @@ def fit_folder(
     out: Path | None = None,
     shots: int | None = None,
     fusion: str = "beta",
+    tune: bool = False,
+    unlabelled: Path | None = None,
     seed: int = 0,
     encoder: EncoderBundle | None = None,
     progress: Progress = lambda _what, _share: None,
 ) -> Fitted:
     """Everything `head fit` does but print; opens the configured encoder unless one is handed in."""
-    found = list_support(images, seed=seed)
-    dictionary = _dictionary(config, classes=found.classes, images=images)
-    encoder = encoder or open_encoder(config)
-    text = _texts(dictionary, encoder=encoder)
-    region = common_roi(config)
-    support = encode_support(
-        found,
-        encoder=encoder.image,
-        ladder=encoder.ladder,
-        cut=Preprocessor(encoder.image.info, region),
-        region=f"{region.x},{region.y},{region.width},{region.height}",
-        cache=FeatureCache(config.head.cache / "features", encoder=encoder.image.info),
-        shots=shots,
-        on_progress=lambda share: progress("encoding", share),
-    )
+    opened = open_support(images, config=config, shots=shots, seed=seed, encoder=encoder, progress=progress)
+    pool = None
+    if unlabelled is not None:
+        pool = open_pool(unlabelled, config=config, encoder=opened.encoder, progress=progress)
+    texts = opened.texts
     fitted = fit_head(
-        support.features,
-        text=text,
+        opened.support.features,
+        material=Material(text=texts.names, coder=texts.coder, pool=pool),
         kind=config.head.kind,
         fusion=fusion,
+        tune=tune,
         seed=seed,
         on_progress=lambda share: progress("fitting", share),
     )
     folder = out or config.head.registry / config.head.name
-    bundle = _save(fitted, folder=folder, encoder=encoder, support=support, dictionary=dictionary)
-    return Fitted(folder=folder, bundle=bundle, report=fitted.report, support=support)
+    bundle = _save(fitted, folder=folder, opened=opened)
+    return Fitted(folder=folder, bundle=bundle, report=fitted.report, support=opened.support)
 
 
-def _dictionary(config: LineConfig, *, classes: tuple[str, ...], images: Path) -> TextDictionary | None:
-    if config.head.texts is None:
-        return None
-    return load_dictionary(config.head.texts).ordered_as(classes, folder=str(images))
-
-
-def _texts(dictionary: TextDictionary | None, *, encoder: EncoderBundle) -> ZeroShotHead | None:
-    """Class vectors, where there are texts and a tower to read them."""
-    if dictionary is None or encoder.text is None:
-        return None
-    return build_zero_shot(dictionary, encoder=encoder.text)
-
-
-def _save(
-    fitted: FittedHead,
-    *,
-    folder: Path,
-    encoder: EncoderBundle,
-    support: SupportSet,
-    dictionary: TextDictionary | None,
-) -> HeadBundle:
+def _save(fitted: FittedHead, *, folder: Path, opened: OpenedSupport) -> HeadBundle:
+    support, dictionary = opened.support, opened.texts.dictionary
     provenance = Provenance(
         texts_sha256=None if dictionary is None else dictionary.sha256,
         support_sha256=support.sha256,
         code_version=version("clearline"),
         created_at=datetime.fromtimestamp(SystemClock().utc(), UTC).isoformat(timespec="seconds"),
     )
-    return registry.save(fitted, folder=folder, encoder=encoder.image.info, provenance=provenance)
-
-
-def common_roi(config: LineConfig) -> Roi:
-    """The region all cameras share, else the whole picture: labelled images are taken to be cut as frames are."""
-    regions = {(roi.x, roi.y, roi.width, roi.height) for camera in config.cameras for roi in camera.rois}
-    if len(regions) != 1:
-        return Roi()
-    x, y, width, height = regions.pop()
-    return Roi(roi_id="support", x=x, y=y, width=width, height=height)
+    labelled = support.features
+    names = tuple(f"{path.parent.name}/{path.name}" for path in support.files)
+    evidence = Evidence(
+        held_out=fitted.held_out,
+        support=SupportIndex(labelled.features.image, labelled.labels, names),
+        texts=opened.texts.index,
+    )
+    return registry.save(
+        fitted, folder=folder, encoder=opened.encoder.image.info, provenance=provenance, evidence=evidence
+    )
 
 
 def as_plain(done: Fitted) -> dict[str, Any]:
@@ -192,21 +177,3 @@ def _shots(report: FitReport) -> str:
 def _percent(a: Accuracy) -> str:
     low, high = a.interval
     return f"{100 * a.value:.1f} % ({a.n_right} of {a.n}, 95 % interval {100 * low:.1f} to {100 * high:.1f})"
-
-
-@contextmanager
-def _shown() -> Iterator[Progress]:
-    """A progress bar on a terminal; nothing elsewhere."""
-    from rich.console import Console
-    from rich.progress import Progress as Bars
-
-    console = Console(file=sys.stderr)
-    with Bars(console=console, transient=True, disable=not console.is_terminal) as bars:
-        tasks: dict[str, Any] = {}
-
-        def progress(what: str, share: float) -> None:
-            if what not in tasks:
-                tasks[what] = bars.add_task(what, total=1.0)
-            bars.update(tasks[what], completed=share)
-
-        yield progress

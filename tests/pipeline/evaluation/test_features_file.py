@@ -88,8 +88,8 @@ def test_a_class_without_text_is_a_row_of_zeros(tmp_path: Path) -> None:
     text[1] = np.nan
     file = load_features_file(write(tmp_path, text_x=text))
     assert file.text is not None
-    assert not file.text[1].any()
-    np.testing.assert_allclose(np.linalg.norm(file.text[[0, 2]], axis=1), 1.0, atol=1e-6)
+    assert not file.text.prototypes[1].any()
+    np.testing.assert_allclose(np.linalg.norm(file.text.prototypes[[0, 2]], axis=1), 1.0, atol=1e-6)
 
 
 def test_a_pool_comes_from_val_or_from_any_array_of_another_file(tmp_path: Path) -> None:

@@ -76,7 +76,7 @@ def test_too_few_images_are_named_with_their_class(tmp_path: Path) -> None:
 
 def test_every_head_is_judged_on_the_same_draws(tmp_path: Path) -> None:
     file = load_features_file(write(tmp_path))
-    heads = ("auto", "linear", "gda", "tip", "probe", "kernel_ridge", "pool", "prototype")
+    heads = ("auto", "ldc", "linear", "gda", "tip", "probe", "kernel_ridge", "pool", "prototype")
     rows = evaluate(file, heads=heads, shots=4, seeds=2, pool=file.val, timer=ticking())  # type: ignore[arg-type]
     assert len({row.draws[0]["sha256"] for row in rows}) == 1
     for row in rows:
@@ -89,7 +89,7 @@ def test_every_head_is_judged_on_the_same_draws(tmp_path: Path) -> None:
 
 def test_an_unknown_head_and_a_text_head_without_texts_are_refused(tmp_path: Path) -> None:
     file = load_features_file(write(tmp_path))
-    for head, message in (("magic", "expected some of auto"), ("zero_shot", "expected class texts")):
+    for head, message in (("magic", "expected some of ldc, auto"), ("zero_shot", "expected class texts")):
         with pytest.raises(DataError, match=message):
             evaluate(file, heads=(head,), shots=4, seeds=1, pool=None, timer=ticking())  # type: ignore[arg-type]
 

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from pipeline.evaluation.features_file import FeaturesFile, LabelledRows, load_features_file
-from pipeline.evaluation.head_kinds import Setting, fit_kind
 from pipeline.evaluation.metrics import accuracy
-from pipeline.heads.fit import LabelledFeatures
+from pipeline.heads.fit import fit_head
+from pipeline.heads.fitted import LabelledFeatures, Material
 from pipeline.heads.zero_shot import ZeroShotHead, unit_rows
 from pipeline.types import Features, Float32Array
 
@@ -22,11 +22,16 @@ def features(shared_data: Path) -> Path:
 
 
 def judged(
-    head: str, *, support: LabelledRows, test: LabelledRows, classes: tuple[str, ...], **setting: object
+    head: str,
+    *,
+    support: LabelledRows,
+    test: LabelledRows,
+    classes: tuple[str, ...],
+    text: ZeroShotHead | None = None,
+    pool: Float32Array | None = None,
 ) -> float:
     labelled = LabelledFeatures(Features(image=support.x), support.y, support.groups, classes)
-    made = Setting(**({"text": None, "pool": None, "seed": 0} | setting))  # type: ignore[arg-type]
-    fitted = fit_kind(head, support=labelled, setting=made)
+    fitted = fit_head(labelled, material=Material(text=text, pool=pool), kind=head)
     return accuracy(fitted.head.score(Features(image=test.x)).logits, labels=test.y).value
 
 

@@ -6,7 +6,11 @@ from functools import cache
 
 import numpy as np
 
-from pipeline.heads.fit import FittedHead, LabelledFeatures, fit_head
+from pipeline.heads.coder import Kind, text_rows
+from pipeline.heads.coder_head import CoderHead, make_coder_head
+from pipeline.heads.coder_rerank import pair_vectors
+from pipeline.heads.fit import fit_head
+from pipeline.heads.fitted import FittedHead, LabelledFeatures, Material
 from pipeline.heads.zero_shot import ZeroShotHead, unit_rows
 from pipeline.types import EncoderInfo, Features
 
@@ -43,6 +47,23 @@ class World:
         self.classes = tuple(f"class-{i:04d}" for i in range(n_classes))
         self.text = ZeroShotHead(classes=self.classes, prototypes=unit_rows(vague.astype(np.float32)), scale=20.0)
 
+    def coder(self) -> CoderHead:
+        """A name, a synonym and two attributes per class, the attributes telling look-alikes apart."""
+        rng = np.random.default_rng(5)
+        names = np.arange(self.n_classes)
+        told = self.means[np.repeat(names, 2)] + 0.8 * rng.normal(size=(2 * self.n_classes, D))
+        parts = [
+            (Kind.NAME, self.text.prototypes, names),
+            (Kind.SYNONYM, unit_rows((self.means + rng.normal(size=self.means.shape)).astype(np.float32)), names),
+            (Kind.ATTRIBUTE, unit_rows(told.astype(np.float32)), np.repeat(names, 2)),
+        ]
+        pairs = [(a, b) for a in range(0, self.n_classes - 1, 2) for a, b in ((a, a + 1), (a + 1, a))]
+        one_to_one = unit_rows(self.means[[a for a, _ in pairs]].astype(np.float32))
+        rows = text_rows(parts, n_classes=self.n_classes)
+        sentences = tuple(f"text {i}" for i in range(len(rows.vectors)))
+        told_apart = pair_vectors(one_to_one, pair_of=np.array(pairs), n_classes=self.n_classes)
+        return make_coder_head(rows, classes=self.classes, scale=20.0, pairs=told_apart, sentences=sentences)
+
     def draw(self, shots: int | list[int], *, seed: int = 1) -> LabelledFeatures:
         counts = shots if isinstance(shots, list) else [shots] * self.n_classes
         labels = np.repeat(np.arange(self.n_classes), counts).astype(np.int64)
@@ -66,6 +87,20 @@ KINDS = {
     "deconfusion gated": {"kind": "deconfusion", "text": True, "fusion": "gate"},
     "deconfusion fixed": {"kind": "deconfusion", "text": True, "fusion": "fixed"},
     "deconfusion one shot": {"kind": "deconfusion", "text": True, "shots": 1},
+    "auto": {"kind": "auto", "text": True},
+    "auto without text": {"kind": "auto", "text": False, "pool": True},
+    "auto one shot": {"kind": "auto", "text": True, "shots": 1},
+    "probe": {"kind": "probe", "text": True},
+    "probe without text": {"kind": "probe", "text": False},
+    "gda": {"kind": "gda", "text": True},
+    "gda without levels": {"kind": "gda", "text": True, "levels": False},
+    "kernel_ridge": {"kind": "kernel_ridge", "text": True},
+    "linear": {"kind": "linear", "text": True},
+    "tip": {"kind": "tip", "text": True},
+    "pool": {"kind": "pool", "text": True, "pool": True},
+    "coder": {"kind": "coder", "text": True},
+    "coder tuned": {"kind": "coder", "text": True, "tune": True},
+    "coder_adapter": {"kind": "coder_adapter", "text": True},
 }
 
 
@@ -75,8 +110,13 @@ def fitted(name: str) -> FittedHead:
     world = World(levels=bool(how.get("levels", True)))
     return fit_head(
         world.draw(int(how.get("shots", 6))),
-        text=world.text if how["text"] else None,
+        material=Material(
+            text=world.text if how["text"] else None,
+            coder=world.coder() if how["text"] else None,
+            pool=world.draw(20, seed=9).features.image if how.get("pool") else None,
+        ),
         kind=str(how["kind"]),
+        tune=bool(how.get("tune", False)),
         fusion=str(how.get("fusion", "beta")),
     )
 

@@ -27,7 +27,6 @@ FITS = {
     "kernel_ridge": fit_kernel_ridge,
     "tip": fit_tip_adapter,
 }
-STRONG = (*FITS, "gda with levels", "probe without texts", "pool", "auto")
 ACROSS = {"AffineHead": AffineHead, "KernelHead": KernelHead, "BlendHead": BlendHead}
 
 

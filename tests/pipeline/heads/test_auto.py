@@ -9,7 +9,8 @@ import pytest
 
 from pipeline.errors import DataError
 from pipeline.heads.auto import AutoFit, fit_auto
-from pipeline.heads.fit import LabelledFeatures
+from pipeline.heads.fit import fit_head
+from pipeline.heads.fitted import LabelledFeatures, Material
 from pipeline.heads.stacking import Gain, paired_gain, selection_folds
 from pipeline.heads.zero_shot import ZeroShotHead
 from pipeline.types import Features
@@ -109,13 +110,12 @@ def test_a_class_without_a_text_is_fitted_from_its_images() -> None:
 
 
 def test_probabilities_are_honest_out_of_fold() -> None:
-    fitted = auto(World(n_classes=30, seed=8, levels=False, noise=0.5).draw(18))
-    assert fitted.held_out_logits is not None
-    assert fitted.held_out_labels is not None
+    support = World(n_classes=30, seed=8, levels=False, noise=0.5).draw(18)
+    fitted = auto(support)
     z = fitted.held_out_logits / fitted.temperature
     p = np.exp(z - z.max(axis=1, keepdims=True))
     p /= p.sum(axis=1, keepdims=True)
-    right = p.argmax(axis=1) == fitted.held_out_labels
+    right = p.argmax(axis=1) == support.labels[fitted.held_out_rows]
     assert abs(p.max(axis=1).mean() - right.mean()) < 0.03
 
 
@@ -131,14 +131,14 @@ def test_probabilities_are_honest_out_of_fold() -> None:
 )
 def test_what_cannot_be_fitted_is_named(change: dict, message: str) -> None:
     support = WORLD.draw(2)
+    changed = LabelledFeatures(
+        Features(image=change.get("image", support.features.image)),
+        change.get("labels", support.labels),
+        support.groups,
+        change.get("classes", support.classes),
+    )
     with pytest.raises(DataError, match=message):
-        fit_auto(
-            Features(image=change.get("image", support.features.image)),
-            labels=change.get("labels", support.labels),
-            groups=support.groups,
-            classes=change.get("classes", support.classes),
-            pool=change.get("pool"),
-        )
+        fit_head(changed, material=Material(pool=change.get("pool")), kind="auto")
 
 
 def test_at_two_shots_half_of_the_classes_stay_whole_in_every_fold() -> None:

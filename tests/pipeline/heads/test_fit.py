@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from pipeline.errors import DataError
-from pipeline.heads.fit import LabelledFeatures, fit_head
+from pipeline.heads.fit import fit_head
+from pipeline.heads.fitted import LabelledFeatures, Material
 from pipeline.heads.fusion import ExpertLogits, Fusion, choose_fusion, usual_beta
 from pipeline.heads.zero_shot import ZeroShotHead, unit_rows
 from pipeline.types import Features
@@ -19,7 +20,7 @@ from tests.pipeline.heads.making_heads import D, World, accuracy_of, fitted, que
 def test_the_fitted_head_tells_apart_what_the_texts_confuse() -> None:
     world = World()
     test = world.draw(60, seed=7)
-    one = fit_head(world.draw(8), text=world.text)
+    one = fit_head(world.draw(8), material=Material(text=world.text))
     scores = one.head.score(test.features)
     before, after = accuracy_of(scores.zero_shot, test.labels), accuracy_of(scores.logits, test.labels)
     assert after >= before + 0.10
@@ -29,17 +30,17 @@ def test_the_fitted_head_tells_apart_what_the_texts_confuse() -> None:
 def test_out_of_fold_accuracy_is_near_the_accuracy_on_new_images() -> None:
     world = World(noise=0.6)
     test = world.draw(200, seed=7)
-    one = fit_head(world.draw(16), text=None)
+    one = fit_head(world.draw(16))
     low, high = one.report.accuracy_head.interval
     assert low - 0.02 <= accuracy_of(one.head.score(test.features).logits, test.labels) <= high + 0.05
 
 
 def test_the_same_seed_gives_the_same_bits_whatever_ran_before() -> None:
     world = World()
-    first = fit_head(world.draw(5), text=world.text, seed=4).head.score(query("deconfusion"))
+    first = fit_head(world.draw(5), material=Material(text=world.text), seed=4).head.score(query("deconfusion"))
     torch.manual_seed(99)
     np.random.default_rng().normal()
-    second = fit_head(world.draw(5), text=world.text, seed=4).head.score(query("deconfusion"))
+    second = fit_head(world.draw(5), material=Material(text=world.text), seed=4).head.score(query("deconfusion"))
     np.testing.assert_array_equal(first.logits, second.logits)
 
 
@@ -49,7 +50,7 @@ def test_fitting_leaves_the_callers_random_stream_and_threads_alone() -> None:
     expected = torch.rand(3)
     torch.manual_seed(1)
     n_threads = torch.get_num_threads()
-    fit_head(world.draw(2), text=world.text)
+    fit_head(world.draw(2), material=Material(text=world.text))
     assert torch.equal(torch.rand(3), expected)
     assert torch.get_num_threads() == n_threads
 
@@ -70,7 +71,7 @@ def useless_images(world: World) -> LabelledFeatures:
 def test_a_head_that_is_worse_out_of_fold_is_not_shipped_and_says_so(fusion: str) -> None:
     world = World(levels=False)
     good = ZeroShotHead(classes=world.classes, prototypes=np.eye(6, D, dtype=np.float32), scale=20.0)
-    one = fit_head(useless_images(world), text=good, fusion=fusion)
+    one = fit_head(useless_images(world), material=Material(text=good), fusion=fusion)
     assert one.report.accuracy_head.n_right >= one.report.accuracy_zero_shot.n_right
     if fusion == "fixed":
         assert any("the prior is kept as it is" in note for note in one.report.notes)
@@ -82,7 +83,7 @@ def test_a_head_that_is_worse_out_of_fold_is_not_shipped_and_says_so(fusion: str
 @pytest.mark.parametrize("has_text", [True, False])
 def test_any_small_number_of_shots_can_be_fitted(shots: int, has_text: bool) -> None:
     world = World()
-    one = fit_head(world.draw(shots), text=world.text if has_text else None)
+    one = fit_head(world.draw(shots), material=Material(text=world.text if has_text else None))
     assert one.report.folds == {1: "none", 2: "leave-one-out", 3: "leave-one-out", 4: "4-fold"}[shots]
     assert np.isfinite(one.head.score(query("deconfusion")).logits).all()
     assert (one.head.novelty is None) == (shots < 3)
@@ -90,7 +91,7 @@ def test_any_small_number_of_shots_can_be_fitted(shots: int, has_text: bool) -> 
 
 def test_a_class_with_a_single_image_among_larger_ones_is_fitted_and_never_held_out() -> None:
     world = World()
-    one = fit_head(world.draw([1, 8, 8, 8, 8, 8]), text=None)
+    one = fit_head(world.draw([1, 8, 8, 8, 8, 8]))
     assert one.report.shots == (1, 8, 8, 8, 8, 8)
     assert one.report.accuracy_head.n == 40
     assert np.isfinite(one.head.score(query("deconfusion")).logits).all()
@@ -110,14 +111,14 @@ def test_a_thousand_classes_do_not_explode() -> None:
     classes = tuple(f"c{i}" for i in range(n))
     x = unit_rows((means + 0.2 * rng.normal(size=means.shape)).astype(np.float32))
     text = ZeroShotHead(classes=classes, prototypes=unit_rows(means.astype(np.float32)), scale=100.0)
-    one = fit_head(LabelledFeatures(Features(image=x), labels, labels, classes), text=text)
+    one = fit_head(LabelledFeatures(Features(image=x), labels, labels, classes), material=Material(text=text))
     assert accuracy_of(one.head.score(Features(image=x)).logits, labels) > 0.7
     assert sum(p.numel() for p in one.head.network.parameters()) < 2_000_000
 
 
 def test_progress_rises_to_one() -> None:
     world, shares = World(), list[float]()
-    fit_head(world.draw(4), text=world.text, on_progress=shares.append)
+    fit_head(world.draw(4), material=Material(text=world.text), on_progress=shares.append)
     assert shares == sorted(shares)
     assert shares[-1] == 1.0
 
@@ -127,7 +128,7 @@ def test_equal_images_of_a_class_do_not_break_the_fit() -> None:
     support = world.draw(4)
     image = support.features.image.copy()
     image[support.labels == 0] = image[0]
-    one = fit_head(replace(support, features=replace(support.features, image=image)), text=None)
+    one = fit_head(replace(support, features=replace(support.features, image=image)))
     assert np.isfinite(one.head.score(query("deconfusion")).logits).all()
 
 
@@ -163,12 +164,12 @@ def broken(what: str) -> tuple[LabelledFeatures, ZeroShotHead | None]:
 def test_unusable_support_sets_are_refused_with_what_is_wrong(what: str, message: str) -> None:
     support, text = broken(what)
     with pytest.raises(DataError, match=message):
-        fit_head(support, text=text)
+        fit_head(support, material=Material(text=text))
 
 
 def test_zero_shot_needs_texts() -> None:
     with pytest.raises(DataError, match="expected class texts"):
-        fit_head(World().draw(2), text=None, kind="zero_shot")
+        fit_head(World().draw(2), kind="zero_shot")
 
 
 def test_missing_levels_are_refused_when_scoring() -> None:

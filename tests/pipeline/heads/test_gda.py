@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from pipeline.heads.fit import LabelledFeatures
+from pipeline.heads.fitted import LabelledFeatures
 from pipeline.heads.gda import discriminant, fit_gda, spread
 from pipeline.heads.zero_shot import unit_rows
 from pipeline.types import Features

@@ -92,7 +92,7 @@ def test_novelty_is_above_one_for_another_class_and_below_for_known_ones() -> No
     known = support.labels < 7
     labels = support.labels[known]
     folds = make_folds(labels, groups=np.arange(labels.size), n_classes=7, seed=0)
-    model = fit_novelty(support.features.image[known], labels=labels, n_classes=7, folds=folds)
+    model = fit_novelty(support.features.image[known], labels=labels, n_classes=7, folds=folds).model
     assert model is not None
     score = model.score(test.features.image)
     assert (score[test.labels < 7] > 1).mean() < 0.05
@@ -105,7 +105,7 @@ def test_novelty_counts_directions_that_no_support_image_ever_showed() -> None:
     image[:, :4] = rng.normal(size=(12, 4))
     labels = np.repeat([0, 1], 6).astype(np.int64)
     folds = make_folds(labels, groups=np.arange(12), n_classes=2, seed=0)
-    model = fit_novelty(image, labels=labels, n_classes=2, folds=folds)
+    model = fit_novelty(image, labels=labels, n_classes=2, folds=folds).model
     assert model is not None
     odd = image[:1].copy()
     odd[0, 20] = 10.0

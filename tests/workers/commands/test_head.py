@@ -12,7 +12,8 @@ from pipeline.errors import BundleError, ClearlineError, DataError
 from pipeline.heads import registry
 from tests.onnx_files import write_projection
 from tests.pipeline.heads.making_folders import write_folder
-from workers.commands.head import app, common_roi
+from workers.commands.head import app
+from workers.commands.head_support import common_roi
 from workers.config import load_config
 
 CONFIG = """

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pipeline.decision import Decider, DecisionPolicy, HeadIdentity, softmax
+from pipeline.decision import CostMatrix, Decider, DecisionPolicy, HeadIdentity, softmax
 from pipeline.errors import ConfigError
 from pipeline.types import Decision, Scores
 from tests.making import make_batch
@@ -79,6 +79,29 @@ def test_a_prediction_carries_its_head_and_its_batch() -> None:
 def test_a_policy_for_classes_that_the_head_does_not_know_is_refused_by_name() -> None:
     with pytest.raises(ConfigError, match="got good_part"):
         Decider(classes=CLASSES, temperature=1.0, policy=DecisionPolicy(frozenset({"good_part"})), identity=IDENTITY)
+
+
+def test_with_costs_a_small_doubt_rejects_or_reviews_and_the_label_stays_the_likeliest_class() -> None:
+    doubt = [[np.log(0.85), np.log(0.1), np.log(0.05)]]
+    dear_review = CostMatrix.build(CLASSES, good_classes={"ok"}, escape=10, overkill=1, mix_up=0.5, review=5)
+    cheap_review = CostMatrix.build(CLASSES, good_classes={"ok"}, escape=10, overkill=1, mix_up=0.5, review=0.2)
+    for costs, expected in ((dear_review, Decision.REJECT), (cheap_review, Decision.REVIEW)):
+        [one] = decider(costs=costs).decide(scores(*doubt), batch=make_batch(1), decided_at=0.0, infer_s=0.0)
+        assert (one.label, one.decision) == ("ok", expected)
+
+
+def test_what_no_class_text_fits_is_unknown_where_a_text_margin_is_asked_for() -> None:
+    given = scores([9, 0, 0], [9, 0, 0], zero_shot=[[20, 20, 20], [29, 20, 20]])
+    assert verdicts(decider(unknown_text_margin=3.0), given) == [Decision.UNKNOWN, Decision.ACCEPT]
+    assert verdicts(decider(), given) == [Decision.ACCEPT, Decision.ACCEPT]
+
+
+def test_rows_of_one_batch_keep_their_own_rival_and_label() -> None:
+    given = scores([4, 1, 0], [0, 1, 6], zero_shot=[[2, 3, 0], [5, 4, 4]])
+    first, second = decider().decide(given, batch=make_batch(2), decided_at=0.0, infer_s=0.0)
+    assert (first.label, first.zero_shot_label, first.confusion.rival) == ("ok", "scratch", "scratch")
+    assert (second.label, second.zero_shot_label, second.confusion.rival) == ("dent", "ok", "scratch")
+    assert (second.confusion.margin, second.confusion.raw_margin) == (5.0, 0.0)
 
 
 def test_softmax_survives_logits_of_any_size() -> None:

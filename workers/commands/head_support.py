@@ -1,0 +1,150 @@
+"""A folder of labelled images and a configuration to what heads are fitted on; shared by the verbs of `head`."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pipeline.encoders.build import EncoderBundle
+from pipeline.errors import DataError
+from pipeline.heads.coder_head import CoderHead, make_coder_head
+from pipeline.heads.evidence import TextIndex
+from pipeline.heads.feature_cache import FeatureCache
+from pipeline.heads.support import IMAGE_SUFFIXES, SupportFolder, SupportSet, encode_support, list_support
+from pipeline.heads.zero_shot import ZeroShotHead
+from pipeline.preprocess import Preprocessor
+from pipeline.texts.bank import build_zero_shot
+from pipeline.texts.coding import CodedTexts, encode_dictionary
+from pipeline.texts.dictionary import TextDictionary, load_dictionary
+from pipeline.types import Float32Array, Roi
+from workers.config import LineConfig
+from workers.opening import open_encoder
+
+Progress = Callable[[str, float], None]
+
+
+@dataclass(frozen=True, eq=False)
+class Texts:
+    """A dictionary's classes as vectors; all None where there are no texts or no tower to read them."""
+
+    dictionary: TextDictionary | None = None
+    names: ZeroShotHead | None = None
+    coder: CoderHead | None = None
+    index: TextIndex | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class OpenedSupport:
+    """Labelled images as features, and what else a fit needs."""
+
+    encoder: EncoderBundle
+    support: SupportSet
+    texts: Texts
+
+
+def open_support(
+    images: Path,
+    *,
+    config: LineConfig,
+    shots: int | None = None,
+    seed: int = 0,
+    encoder: EncoderBundle | None = None,
+    progress: Progress = lambda _what, _share: None,
+) -> OpenedSupport:
+    """Read, cut and encode (from the cache where known). Raises DataError naming folder, file and class. Blocks."""
+    found = list_support(images, seed=seed)
+    dictionary = _dictionary(config, classes=found.classes, images=images)
+    encoder = encoder or open_encoder(config)
+    texts = _texts(dictionary, encoder=encoder)
+    support = _encoded(found, config=config, encoder=encoder, shots=shots, what="encoding", progress=progress)
+    return OpenedSupport(encoder=encoder, support=support, texts=texts)
+
+
+def open_pool(folder: Path, *, config: LineConfig, encoder: EncoderBundle, progress: Progress) -> Float32Array:
+    """Unlabelled pictures of a folder, in the order of their names -> (M, D) unit rows. Raises DataError. Blocks."""
+    files = sorted(p for p in folder.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES) if folder.is_dir() else []
+    if not files:
+        raise DataError(
+            f"--unlabelled {folder}: expected a folder with pictures, got none; record some, or leave it out"
+        )
+    found = SupportFolder(folder=folder, files={"unlabelled": tuple(files)})
+    pool = _encoded(found, config=config, encoder=encoder, shots=None, what="encoding unlabelled", progress=progress)
+    return np.ascontiguousarray(pool.features.features.image)
+
+
+def _encoded(
+    found: SupportFolder,
+    *,
+    config: LineConfig,
+    encoder: EncoderBundle,
+    shots: int | None,
+    what: str,
+    progress: Progress,
+) -> SupportSet:
+    region = common_roi(config)
+    return encode_support(
+        found,
+        encoder=encoder.image,
+        ladder=encoder.ladder,
+        cut=Preprocessor(encoder.image.info, region),
+        region=f"{region.x},{region.y},{region.width},{region.height}",
+        cache=FeatureCache(config.head.cache / "features", encoder=encoder.image.info),
+        shots=shots,
+        on_progress=lambda share: progress(what, share),
+    )
+
+
+def _dictionary(config: LineConfig, *, classes: tuple[str, ...], images: Path) -> TextDictionary | None:
+    if config.head.texts is None:
+        return None
+    return load_dictionary(config.head.texts).ordered_as(classes, folder=str(images))
+
+
+def _texts(dictionary: TextDictionary | None, *, encoder: EncoderBundle) -> Texts:
+    if dictionary is None or encoder.text is None:
+        return Texts(dictionary)
+    coded = encode_dictionary(dictionary, encoder=encoder.text)
+    index = TextIndex(
+        np.asarray(coded.rows.vectors, np.float32), np.asarray(coded.rows.class_of, np.int64), coded.phrases
+    )
+    return Texts(dictionary, build_zero_shot(dictionary, encoder=encoder.text), coder_of(coded), index)
+
+
+def coder_of(coded: CodedTexts) -> CoderHead:
+    """CODER's classifier over all texts of a dictionary, nothing tuned."""
+    return make_coder_head(
+        coded.rows, classes=coded.classes, scale=coded.scale, pairs=coded.pairs, sentences=coded.phrases
+    )
+
+
+def common_roi(config: LineConfig) -> Roi:
+    """The region all cameras share, else the whole picture: labelled images are taken to be cut as frames are."""
+    regions = {(roi.x, roi.y, roi.width, roi.height) for camera in config.cameras for roi in camera.rois}
+    if len(regions) != 1:
+        return Roi()
+    x, y, width, height = regions.pop()
+    return Roi(roi_id="support", x=x, y=y, width=width, height=height)
+
+
+@contextmanager
+def progress_shown() -> Iterator[Progress]:
+    """A progress bar on a terminal; nothing elsewhere."""
+    from rich.console import Console
+    from rich.progress import Progress as Bars
+
+    console = Console(file=sys.stderr)
+    with Bars(console=console, transient=True, disable=not console.is_terminal) as bars:
+        tasks: dict[str, Any] = {}
+
+        def progress(what: str, share: float) -> None:
+            if what not in tasks:
+                tasks[what] = bars.add_task(what, total=1.0)
+            bars.update(tasks[what], completed=share)
+
+        yield progress
