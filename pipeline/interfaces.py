@@ -59,6 +59,15 @@ class Source(Protocol):
 
 
 @runtime_checkable
+class SettlingSource(Source, Protocol):
+    """A source that keeps its acknowledgements somewhere, and has to be let finish."""
+
+    def settle(self, *, timeout_s: float) -> None:
+        """After the last `ack` and `close`: make them durable and leave. Blocks at most about `timeout_s`."""
+        ...
+
+
+@runtime_checkable
 class Encoder(Protocol):
     """The frozen image tower. One thread calls it."""
 

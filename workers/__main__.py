@@ -22,6 +22,9 @@ VERBS = {
     "simulate": "Render a production line as video or as labelled pictures.",
     "head": "Fit heads on labelled pictures, compare them on features.",
     "texts": "Check text dictionaries and have drafts suggested.",
+    "worker": "Run one stage of a line as a process of its own: capture or infer, joined by Kafka.",
+    "kafka": "Make the topics of a line, check the broker.",
+    "dlq": "List, show and replay dead letters.",
     "bench": "Measure the line beside its encoder alone, on this machine.",
 }
 

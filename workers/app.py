@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from types import TracebackType
@@ -14,6 +14,7 @@ from pipeline.encoders.ladder import landmarks, measure_cost
 from pipeline.types import Prediction
 from workers.clock import SystemClock
 from workers.config import LineConfig, load_config
+from workers.config_cameras import CameraConfig
 from workers.line import Line, Say, quiet
 from workers.metrics import Metrics
 from workers.opening import open_encoder, open_feeds, open_head, open_sinks
@@ -31,26 +32,32 @@ class Pipeline:
             print(prediction.label, prediction.confidence)
     """
 
-    def __init__(self, config: LineConfig, *, say: Say = quiet) -> None:
-        """Build and check every part, start none. Raises the exact ClearlineError of what does not fit."""
+    def __init__(self, config: LineConfig, *, carried: Sequence[CameraConfig] = (), say: Say = quiet) -> None:
+        """Build and check every part, start none. Raises the exact ClearlineError of what does not fit.
+
+        `carried` are cameras whose frames come over a topic: their regions are cut here.
+        """
         self._config = config
         self._stopped = False
         capture_clock = SystemClock()
         metrics = Metrics(clock=capture_clock, version=version("clearline"))
         say(f"loading encoder {config.encoder.model} ({config.encoder.backend})")
         encoder = open_encoder(config)
-        live, self.head = open_head(config, encoder=encoder)
+        opened = open_head(config, encoder=encoder)
+        self.head, self.policy = opened.identity, opened.policy
         self.prior = "zero-shot CLIP" if encoder.text is not None else "image prototypes"
         metrics.head(self.head.name, self.head.version, self.head.bundle_sha256)
         say("comparing golden pictures and timing batch sizes")
         batcher, self.encoder_frames_per_second = _measured_batcher(config, encoder=encoder)
         self._results = ResultsSink()
+        feeds = open_feeds(config, carried=carried, encoder=encoder, clock=capture_clock, metrics=metrics)
+        sinks = open_sinks(config, clock=capture_clock, metrics=metrics, sources=[feed.source for feed in feeds])
         self.line = Line(
-            feeds=open_feeds(config, encoder=encoder, clock=capture_clock),
+            feeds=feeds,
             encoder=encoder.image,
-            live=live,
+            live=opened.live,
             batcher=batcher,
-            sinks=[*open_sinks(config, clock=capture_clock), self._results],
+            sinks=[*sinks, self._results],
             metrics=metrics,
             capture_clock=capture_clock,
             queue_batches=config.batching.queue_frames,
@@ -102,6 +109,14 @@ class Pipeline:
         """
         self._results.want()
         return iter(self._results)
+
+    def facts(self) -> dict[str, Any]:
+        """What a summary says of the line beside its counts."""
+        return {
+            "head": f"{self.head.name} {self.head.version}",
+            "prior": self.prior,
+            "encoder_frames_per_second": self.encoder_frames_per_second,
+        }
 
     def status(self) -> dict[str, Any]:
         """What /status answers."""

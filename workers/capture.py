@@ -57,7 +57,7 @@ class Capture:
         self,
         source: Source,
         *,
-        cuts: Mapping[str, Cut],
+        cuts: Callable[[str], Mapping[str, Cut]],
         frames: Channel[Item],
         ledger: Ledger,
         backoff: Backoff,
@@ -66,7 +66,10 @@ class Capture:
         on_state: Callable[[str, str], None],
         on_frame: Callable[[str], None],
     ) -> None:
-        """`on_state(source_id, state)` is told of every change, `on_frame(source_id)` of every picture."""
+        """`cuts(camera)` gives the regions of a camera.
+
+        `on_state(source_id, state)` is told of every change, `on_frame(source_id)` of every picture.
+        """
         self.source = source
         self.status = CaptureStatus()
         self._cuts = cuts
@@ -125,18 +128,19 @@ class Capture:
         self._clock.wait(delay_s)
 
     def _hand_over(self, taken: SourceFrame) -> None:
+        cuts = self._cuts(self.source.source_id if taken.origin is None else taken.origin.source_id)
         if taken.skipped:
-            n_lost = taken.skipped * len(self._cuts)
+            n_lost = taken.skipped * len(cuts)
             self._ledger.skipped(self.source.source_id, n_lost, reason="stale")
             self._n_taken += taken.skipped
-        refs = tuple(self._ref(taken, roi_id) for roi_id in self._cuts)
+        refs = tuple(self._ref(taken, roi_id, n_regions=len(cuts)) for roi_id in cuts)
         self._n_taken += 1
         self._ledger.captured(refs)
         if self.status.state is not SourceState.STREAMING:
             self._enter(SourceState.STREAMING)
         self.status = replace(self.status, last_frame_at=taken.captured_at)
         self._on_frame(self.source.source_id)
-        for ref, cut in zip(refs, self._cuts.values(), strict=True):
+        for ref, cut in zip(refs, cuts.values(), strict=True):
             try:
                 frame = Frame(ref, cut(taken.image), taken.evidence)
             except BadFrame as bad:
@@ -159,8 +163,9 @@ class Capture:
             self._ledger.dropped(item.ref, reason="shutdown")
 
     def _dead_letter(self, bad: BadFrame) -> None:
+        camera = self.source.source_id if bad.origin is None else bad.origin.source_id
         ref = FrameRef(
-            **self._identity(bad.origin, roi_id=next(iter(self._cuts))),
+            **self._identity(bad.origin, roi_id=next(iter(self._cuts(camera)))),
             captured_at=self._clock.utc(),
             capture_time_source="host",
             received_at=self._clock.monotonic(),
@@ -175,7 +180,7 @@ class Capture:
             DeadLetter(source_id=ref.source_id, reason=bad.reason, message=str(bad), original=bad.original, ref=ref)
         )
 
-    def _ref(self, taken: SourceFrame, roi_id: str) -> FrameRef:
+    def _ref(self, taken: SourceFrame, roi_id: str, *, n_regions: int) -> FrameRef:
         height, width = taken.image.shape[:2]
         return FrameRef(
             **self._identity(taken.origin, roi_id=roi_id),
@@ -187,7 +192,7 @@ class Capture:
             width=width,
             height=height,
             name=taken.name,
-            n_regions=len(self._cuts),
+            n_regions=n_regions,
         )
 
     def _identity(self, origin: FrameOrigin | None, *, roi_id: str) -> _Identity:

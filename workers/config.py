@@ -15,17 +15,18 @@ from workers.config_cameras import (
     BackoffConfig,
     CameraConfig,
     CameraSourceConfig,
-    ClassId,
     DisturbanceConfig,
     Id,
+    KafkaSourceConfig,
     Positive,
     ReplaySourceConfig,
     RoiConfig,
-    Share,
     SimulateSourceConfig,
     StrictModel,
     require_different,
 )
+from workers.config_decision import DecisionConfig
+from workers.config_kafka import KafkaConfig
 from workers.config_loading import ConfigFileError, load_model
 from workers.config_wording import Problem
 
@@ -163,25 +164,6 @@ class BatchingConfig(StrictModel):
         return sizes
 
 
-class DecisionConfig(StrictModel):
-    """What the line should do with a part."""
-
-    good_classes: Annotated[tuple[ClassId, ...], Field(min_length=1)]
-    """Labels of parts to accept; every other label is a reject."""
-    thresholds: dict[ClassId, Share] = Field(default_factory=dict)
-    """Per class: below this calibrated probability a label goes to review; replaces review_below."""
-    review_below: Share = 0.55
-    """Below this calibrated probability a part goes to review."""
-    unknown_novelty: Annotated[float, Field(gt=0)] | None = 1.0
-    """At this distance from all known classes a part is unknown (1: the edge of the support set); null: never."""
-
-    @field_validator("good_classes")
-    @classmethod
-    def _classes_differ(cls, classes: tuple[str, ...]) -> tuple[str, ...]:
-        require_different(classes, what="classes")
-        return classes
-
-
 class JsonlSinkConfig(StrictModel):
     """One JSON object per line in a file."""
 
@@ -197,7 +179,35 @@ class JsonlSinkConfig(StrictModel):
     """Only with fsync: interval."""
 
 
-SinkConfig = JsonlSinkConfig
+class OutboxConfig(StrictModel):
+    """Where results wait on disk while a broker is away."""
+
+    path: Path = Path("runs/outbox.sqlite")
+    max_mb: Annotated[float, Field(gt=0)] = 512.0
+    """Beyond it (MB = 10^6 bytes) the oldest are given up and counted."""
+    max_age_h: Annotated[float, Field(gt=0)] = 72.0
+
+
+class KafkaSinkConfig(StrictModel):
+    """Results, states and dead letters on topics; needs the section `kafka`."""
+
+    type: Literal["kafka"]
+    delivery: Literal["at_least_once", "exactly_once"] = "at_least_once"
+    """exactly_once: results and offsets in one transaction, for frames from Kafka; readers need read_committed."""
+    outbox: OutboxConfig | None = OutboxConfig()
+    """Not used with frames from Kafka: those wait on their topic. null: a broker that is away holds up the line."""
+    state_after: Annotated[int, Field(ge=1, le=1000)] = 3
+    """Equal labels in a row before the topic of states says that a region has changed."""
+
+
+SinkConfig = Annotated[JsonlSinkConfig | KafkaSinkConfig, Field(discriminator="type")]
+
+
+class RelayConfig(StrictModel):
+    """What `clearline worker capture` puts on the topic of frames."""
+
+    jpeg_quality: Annotated[int, Field(ge=1, le=100)] = 90
+    """Of pictures that do not come as JPEG or PNG already."""
 
 
 class ServerConfig(StrictModel):
@@ -229,6 +239,11 @@ class LineConfig(StrictModel):
     batching: BatchingConfig = BatchingConfig()
     decision: DecisionConfig
     sinks: Annotated[tuple[SinkConfig, ...], Field(min_length=1)] = (JsonlSinkConfig(type="jsonl"),)
+    kafka: KafkaConfig | None = None
+    """How Kafka is reached; needed by a source or sink of type kafka."""
+    relay: RelayConfig = RelayConfig()
+    topic_reader: KafkaSourceConfig | None = None
+    """How `clearline worker infer` reads the topic of frames; null: as a source of type kafka does by default."""
     server: ServerConfig = ServerConfig()
     shutdown: ShutdownConfig = ShutdownConfig()
 
@@ -248,8 +263,17 @@ class LineConfig(StrictModel):
     @field_validator("sinks")
     @classmethod
     def _sinks_differ(cls, sinks: tuple[SinkConfig, ...]) -> tuple[SinkConfig, ...]:
-        require_different((str(sink.path.absolute()) for sink in sinks), what="paths")
+        require_different((str(sink.path.absolute()) for sink in sinks if sink.type == "jsonl"), what="paths")
+        require_different((sink.type for sink in sinks if sink.type == "kafka"), what="types")
         return sinks
+
+    @model_validator(mode="after")
+    def _kafka_is_complete(self) -> LineConfig:
+        reads = any(camera.source.type == "kafka" for camera in self.cameras)
+        writes = [sink for sink in self.sinks if sink.type == "kafka"]
+        if (reads or writes) and self.kafka is None:
+            raise ValueError("must have the section kafka with a source or sink of type kafka, got none")
+        return self
 
 
 def load_config(path: Path, *, environ: Mapping[str, str] | None = None) -> LineConfig:

@@ -165,7 +165,30 @@ class CameraSourceConfig(StrictModel):
         return self.url
 
 
-SourceConfig = Annotated[SimulateSourceConfig | ReplaySourceConfig | CameraSourceConfig, Field(discriminator="type")]
+class KafkaSourceConfig(StrictModel):
+    """Frames from a topic, of as many cameras as write to it; needs the section `kafka`."""
+
+    type: Literal["kafka"]
+    topic: str | None = None
+    """null: the prefix of the section kafka, then .frames.v1."""
+    group: Id = "clearline"
+    """Workers of one group share the partitions."""
+    start: Literal["earliest", "latest"] = "earliest"
+    """Where a group begins that has read nothing yet."""
+    buffer_mb: Annotated[float, Field(gt=0)] = 64.0
+    """Fetched and waiting for the encoder (MB = 10^6 bytes); beyond it nothing more is fetched."""
+    commit_interval_ms: Positive = 1000
+    """How often the offsets of what has ended are committed."""
+    drain_ms: Positive = 5000
+    """Longest a rebalance waits for results that are under way."""
+    session_timeout_ms: Annotated[int, Field(ge=1000)] = 45_000
+    """A worker silent for this long loses its partitions to the others."""
+    max_poll_interval_ms: Annotated[int, Field(ge=1000)] = 300_000
+
+
+SourceConfig = Annotated[
+    SimulateSourceConfig | ReplaySourceConfig | CameraSourceConfig | KafkaSourceConfig, Field(discriminator="type")
+]
 
 
 class RoiConfig(StrictModel):

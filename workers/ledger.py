@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 
 from pipeline.types import FrameRef
 
+CUT_SHORT = ("shutdown", "undelivered")  # reasons of a line that ends: whoever reads next has to have the frame
+
 
 @dataclass(frozen=True, slots=True)
 class Counts:
@@ -43,6 +45,7 @@ class _Open:
 @dataclass(slots=True)
 class _Account:
     ack: Callable[[object], None]
+    acknowledges: bool = True
     captured: int = 0
     delivered: int = 0
     n_open: int = 0
@@ -88,10 +91,12 @@ class Ledger:
             self._settle(account, ref)
 
     def dropped(self, ref: FrameRef, *, reason: str) -> None:
-        """Given up by policy."""
+        """Given up by policy, or because the line ended first: then it is not acknowledged, nor what came after it."""
         account = self._accounts[ref.account]
         with account.lock:
             account.dropped[reason] += 1
+            if reason in CUT_SHORT:
+                account.acknowledges = False
             self._settle(account, ref)
 
     def dead_lettered(self, ref: FrameRef, *, reason: str) -> None:
@@ -139,4 +144,6 @@ class Ledger:
             first = next(iter(account.open))
             if account.open[first].regions:
                 return
-            account.ack(account.open.pop(first).position)
+            ended = account.open.pop(first)
+            if account.acknowledges:
+                account.ack(ended.position)

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import random
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from pipeline.batcher import Batcher
-from pipeline.interfaces import Encoder, Sink, Source
+from pipeline.interfaces import Encoder, Sink
 from pipeline.types import Batch, Prediction
 from workers.backoff import Backoff
-from workers.capture import Capture, Cut, Item, SourceState
+from workers.capture import Item
+from workers.captures import Captures, Feed, counts_as_json
 from workers.channel import Channel
 from workers.clock import SystemClock
 from workers.inference import Inference, LiveHead
@@ -22,18 +21,6 @@ from workers.supervisor import Stage, Supervisor
 from workers.tally import Tally, TallySummary
 
 SINK_RETRY_S = (0.1, 5.0)  # first and longest wait before a refusing sink is asked again
-
-
-@dataclass(frozen=True, slots=True)
-class Feed:
-    """A source with what the line needs to know to read it."""
-
-    source: Source
-    cuts: Mapping[str, Cut]  # by region id
-    drop_oldest: bool
-    queue_frames: int  # that may wait for the encoder
-    backoff_initial_s: float
-    backoff_cap_s: float
 
 
 class Line:
@@ -52,7 +39,6 @@ class Line:
         queue_batches: int,
     ) -> None:
         """`capture_clock` is the one the sources wait on: it is closed when the line stops."""
-        self._capture_clock = capture_clock
         self._publish_clock = SystemClock()
         self._clock = SystemClock()
         self._sinks = sinks
@@ -61,7 +47,7 @@ class Line:
         self.tally = Tally()
         self._frames: Channel[Item] = Channel(capacity=batcher.largest, clock=self._clock)
         self._outcomes: Channel[list[Outcome]] = Channel(capacity=queue_batches, clock=self._clock)
-        self._captures = [self._make_capture(feed) for feed in feeds]
+        self._captures = Captures(feeds, frames=self._frames, ledger=self.ledger, metrics=metrics, clock=capture_clock)
         self._inference = self._make_inference(encoder, live=live, batcher=batcher)
         self._publish = self._make_publish()
         self._supervisor = Supervisor(self._stages(), clock=self._clock)
@@ -86,7 +72,10 @@ class Line:
 
     def stop(self, *, timeout_s: float) -> None:
         """Drain in flow order. Raises WorkerDied (with its cause) or ShutdownTimeout."""
-        self._supervisor.drain(timeout_s=timeout_s)
+        try:
+            self._supervisor.drain(timeout_s=timeout_s)
+        finally:
+            self._captures.settle()
         self._stopped_at = self._clock.monotonic()
 
     def swap(self, live: LiveHead) -> None:
@@ -109,52 +98,20 @@ class Line:
 
     def unready(self) -> list[str]:
         """Why results are not flowing although the process is sound; empty when they are."""
-        reasons = [f"sink {self._publish.failing}"] if self._publish.failing else []
-        states = [one.status for one in self._captures]
-        if all(status.state in (SourceState.CONNECTING, SourceState.BACKOFF) for status in states):
-            reasons.append("no source is streaming")
-        return reasons
+        refusing = [f"sink {self._publish.failing}"] if self._publish.failing else []
+        return refusing + self._captures.unready()
 
     def status(self) -> dict[str, Any]:
         """What /status says of sources and counts."""
-        counts = self.ledger.counts()
         return {
             "running_s": round(self.running_s, 1),
-            "sources": {one.source.source_id: self._source_status(one, counts) for one in self._captures},
+            "sources": self._captures.status(),
             "total": counts_as_json(self.ledger.total()),
         }
 
     def summary(self) -> tuple[Counts, TallySummary]:
         """The balance and the figures so far."""
         return self.ledger.total(), self.tally.summary()
-
-    def _source_status(self, capture: Capture, counts: Mapping[str, Counts]) -> dict[str, Any]:
-        status = capture.status
-        return {
-            "state": status.state.value,
-            "reconnects": status.n_reconnects,
-            "last_frame_at": status.last_frame_at,
-            "last_error": status.last_error,
-            **counts_as_json(counts[capture.source.source_id]),
-        }
-
-    def _make_capture(self, feed: Feed) -> Capture:
-        self._frames.reserve(feed.source.source_id, capacity=feed.queue_frames)
-        return Capture(
-            feed.source,
-            cuts=feed.cuts,
-            frames=self._frames,
-            ledger=self.ledger,
-            backoff=Backoff(
-                initial_s=feed.backoff_initial_s,
-                cap_s=feed.backoff_cap_s,
-                rng=random.Random(feed.source.source_id),
-            ),
-            clock=self._capture_clock,
-            drop_oldest=feed.drop_oldest,
-            on_state=self._on_state,
-            on_frame=self._metrics.captured,
-        )
 
     def _make_inference(self, encoder: Encoder, *, live: LiveHead, batcher: Batcher) -> Inference:
         return Inference(
@@ -176,29 +133,19 @@ class Line:
             clock=self._publish_clock,
             backoff=lambda: Backoff(initial_s=SINK_RETRY_S[0], cap_s=SINK_RETRY_S[1]),
             on_delivered=self._on_delivered,
-            on_sink=self._on_sink,
+            on_sink=self._metrics.sink_attempted,
         )
 
     def _stages(self) -> list[Stage]:
         return [
-            Stage("capture", [one.run for one in self._captures], self._close_captures, self._frames.close),
+            Stage("capture", self._captures.runs, self._captures.close, self._frames.close),
             Stage("inference", [self._inference.run], self._frames.close, self._outcomes.close),
             Stage("publish", [self._publish.run], self._outcomes.close, self._abandon_sinks),
         ]
 
-    def _close_captures(self) -> None:
-        self._capture_clock.close()
-        for capture in self._captures:
-            capture.close()
-
     def _abandon_sinks(self) -> None:
         self._publish.abandon()
         self._publish_clock.close()
-
-    def _on_state(self, source_id: str, state: str) -> None:
-        self._metrics.source_state(source_id, state)
-        if state == SourceState.BACKOFF:
-            self._metrics.reconnected(source_id)
 
     def _on_batch(self, batch: Batch, infer_s: float) -> None:
         waits = [batch.formed_at - ref.received_at for ref in batch.refs]
@@ -210,25 +157,6 @@ class Line:
         for one in predictions:
             self._metrics.predicted(one)
             self._last[one.ref.source_id] = one
-
-    def _on_sink(self, name: str, n: int, seconds: float | None) -> None:
-        if seconds is None:
-            self._metrics.sink_failed(name)
-        else:
-            self._metrics.sink_delivered(name, n, seconds)
-
-
-def counts_as_json(counts: Counts) -> dict[str, Any]:
-    """The balance in the words of the summary; `dropped` and `dead_lettered` are totals, their reasons beside them."""
-    return {
-        "captured": counts.captured,
-        "delivered": counts.delivered,
-        "dropped": sum(counts.dropped.values()),
-        "dropped_by_reason": counts.dropped,
-        "dead_lettered": sum(counts.dead_lettered.values()),
-        "dead_lettered_by_reason": counts.dead_lettered,
-        "in_flight": counts.in_flight,
-    }
 
 
 Say = Callable[[str], None]  # where progress lines go

@@ -199,14 +199,29 @@ class Metrics:
         if ref.capture_time_source != "file":
             self._age.at(ref.source_id).observe(prediction.decided_at + self._utc_offset - ref.captured_at)
 
-    def sink_delivered(self, sink: str, n: int, seconds: float) -> None:
-        """The sink took `n` results in one call."""
+    def sink_attempted(self, sink: str, n: int, seconds: float | None) -> None:
+        """The sink took `n` results in one call of so many seconds, or (None) refused them."""
+        if seconds is None:
+            self._families["sink_failures_total"].at(sink).inc()
+            return
         self._families["sink_delivered_total"].at(sink).inc(n)
         self._families["sink_delivery_seconds"].at(sink).observe(seconds)
 
-    def sink_failed(self, sink: str) -> None:
-        """The sink refused a delivery."""
-        self._families["sink_failures_total"].at(sink).inc()
+    def kafka(self, source_id: str, what: str, value: float) -> None:
+        """Something a topic's reader noticed: lag (messages now), rebalances, commit_failures (so many more)."""
+        if what == "lag":
+            self._families["kafka_lag"].at(source_id).set(value)
+        else:
+            self._families[f"kafka_{what}_total"].at(source_id).inc(value)
+
+    def bind_outbox(self, sink: str, read: Callable[[], tuple[int, int, float]]) -> None:
+        """Ask `read` at each scrape for the rows, bytes and seconds of age that wait on disk."""
+        for index, name in enumerate(("outbox_rows", "outbox_bytes", "outbox_age_seconds")):
+            self._families[name].at(sink).set_function(lambda index=index: read()[index])
+
+    def outbox_shed(self, sink: str, n: int, reason: str) -> None:
+        """So many messages were given up."""
+        self._families["outbox_shed_total"].at(sink, reason).inc(n)
 
     def head(self, name: str, version: int, sha256: str) -> None:
         """This head is live, and no other of its name."""

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.decision import Decider, DecisionPolicy, HeadIdentity
+from pipeline.decision import Decider, HeadIdentity
 from pipeline.encoders.build import EncoderBundle, build_encoder
 from pipeline.encoders.onnx_encoder import OnnxSettings
 from pipeline.errors import ConfigError
@@ -16,10 +17,19 @@ from pipeline.simulation.disturbances import Disturbance
 from pipeline.simulation.line import SimulatedLine
 from pipeline.texts.bank import build_zero_shot
 from pipeline.texts.dictionary import load_dictionary
-from workers.config import DecisionConfig, LineConfig
-from workers.config_cameras import CameraConfig, CameraSourceConfig, ReplaySourceConfig, SimulateSourceConfig
+from workers.capture import Cut
+from workers.captures import Feed
+from workers.config import JsonlSinkConfig, KafkaSinkConfig, LineConfig
+from workers.config_cameras import (
+    CameraConfig,
+    CameraSourceConfig,
+    KafkaSourceConfig,
+    ReplaySourceConfig,
+    SimulateSourceConfig,
+)
 from workers.inference import LiveHead
-from workers.line import Feed
+from workers.metrics import Metrics
+from workers.opening_decision import Policy, decision_policy
 from workers.sinks.jsonl import JsonlSink
 from workers.sources.camera import CameraSource
 from workers.sources.replay import ReplaySource
@@ -48,10 +58,20 @@ def open_encoder(config: LineConfig) -> EncoderBundle:
     )
 
 
-def open_head(config: LineConfig, *, encoder: EncoderBundle) -> tuple[LiveHead, HeadIdentity]:
+@dataclass(frozen=True, slots=True)
+class OpenedHead:
+    """A head that may go live, and what is known of it."""
+
+    live: LiveHead
+    identity: HeadIdentity
+    policy: Policy
+
+
+def open_head(config: LineConfig, *, encoder: EncoderBundle) -> OpenedHead:
     """The fitted head, verified against this encoder; or the texts alone for `kind: zero_shot`. Raises BundleError."""
     given = config.head
     head: Head
+    held_out = None
     if given.kind == "zero_shot":
         head, sha256 = _zero_shot(given.texts, encoder=encoder)
         temperature, version = 1.0, 0
@@ -59,11 +79,11 @@ def open_head(config: LineConfig, *, encoder: EncoderBundle) -> tuple[LiveHead, 
         number = None if given.version == "live" else given.version
         bundle = registry.load(given.registry / given.name, encoder=encoder.image.info, version=number)
         head, temperature, version, sha256 = bundle.head, bundle.temperature, bundle.version, bundle.sha256
+        held_out = bundle.evidence.held_out
     identity = HeadIdentity(given.name, version, sha256, encoder.image.info.name)
-    decider = Decider(
-        classes=head.classes, temperature=temperature, policy=decision_policy(config.decision), identity=identity
-    )
-    return LiveHead(head, decider), identity
+    policy = decision_policy(config.decision, classes=head.classes, held_out=held_out, temperature=temperature)
+    decider = Decider(classes=head.classes, temperature=temperature, policy=policy.policy, identity=identity)
+    return OpenedHead(LiveHead(head, decider), identity, policy)
 
 
 def _zero_shot(texts: Path | None, *, encoder: EncoderBundle) -> tuple[Head, str]:
@@ -74,26 +94,34 @@ def _zero_shot(texts: Path | None, *, encoder: EncoderBundle) -> tuple[Head, str
     return build_zero_shot(dictionary, encoder=encoder.text), dictionary.sha256
 
 
-def decision_policy(given: DecisionConfig) -> DecisionPolicy:
-    """The section `decision` as the value that decides."""
-    return DecisionPolicy(
-        good_classes=frozenset(given.good_classes),
-        thresholds=dict(given.thresholds),
-        review_below=given.review_below,
-        unknown_novelty=math.inf if given.unknown_novelty is None else given.unknown_novelty,
-    )
+def open_feeds(
+    config: LineConfig,
+    *,
+    carried: Sequence[CameraConfig],
+    encoder: EncoderBundle,
+    clock: Clock,
+    metrics: Metrics,
+) -> list[Feed]:
+    """Sources, not yet connected, with their regions cut for this encoder; `carried` cameras come over a topic."""
+    regions = {one.id: _cuts(one, encoder=encoder) for one in (*carried, *config.cameras)}
+    return [
+        _feed(
+            camera,
+            source=open_source(camera, config=config, clock=clock, metrics=metrics),
+            regions=regions,
+            encoder=encoder,
+        )
+        for camera in config.cameras
+    ]
 
 
-def open_feeds(config: LineConfig, *, encoder: EncoderBundle, clock: Clock) -> list[Feed]:
-    """Sources, not yet connected, with their regions cut for this encoder."""
-    return [_feed(camera, encoder=encoder, clock=clock) for camera in config.cameras]
-
-
-def _feed(camera: CameraConfig, *, encoder: EncoderBundle, clock: Clock) -> Feed:
+def _feed(
+    camera: CameraConfig, *, source: Source, regions: Mapping[str, Mapping[str, Cut]], encoder: EncoderBundle
+) -> Feed:
     drop_oldest = camera.full_policy == "drop_oldest"
     return Feed(
-        source=open_source(camera, clock=clock),
-        cuts={roi.id: Preprocessor(encoder.image.info, roi.to_roi()) for roi in camera.rois},
+        source=source,
+        cuts=lambda camera_id: regions.get(camera_id, regions[camera.id]),
         drop_oldest=drop_oldest,
         # what loses nothing by waiting may fill the largest batch alone
         queue_frames=camera.queue_frames if drop_oldest else max(camera.queue_frames, encoder.ladder[-1]),
@@ -102,9 +130,17 @@ def _feed(camera: CameraConfig, *, encoder: EncoderBundle, clock: Clock) -> Feed
     )
 
 
-def open_source(camera: CameraConfig, *, clock: Clock) -> Source:
+def _cuts(camera: CameraConfig, *, encoder: EncoderBundle) -> dict[str, Cut]:
+    return {roi.id: Preprocessor(encoder.image.info, roi.to_roi()) for roi in camera.rois}
+
+
+def open_source(camera: CameraConfig, *, config: LineConfig, clock: Clock, metrics: Metrics) -> Source:
     """The source that a camera's section names."""
     given = camera.source
+    if isinstance(given, KafkaSourceConfig):
+        from workers.opening_kafka import open_kafka_source
+
+        return open_kafka_source(camera.id, given=given, config=config, clock=clock, metrics=metrics)
     if isinstance(given, SimulateSourceConfig):
         return SimulateSource(camera.id, line=open_line(given), clock=clock, speed=given.speed, n_frames=given.n_frames)
     if isinstance(given, ReplaySourceConfig):
@@ -146,17 +182,33 @@ def _camera(source_id: str, *, given: CameraSourceConfig, clock: Clock) -> Camer
     )
 
 
-def open_sinks(config: LineConfig, *, clock: Clock) -> list[Sink]:
-    """Files are opened now, so that an unwritable path is an error before the first frame."""
+def open_sinks(config: LineConfig, *, clock: Clock, metrics: Metrics, sources: Sequence[Source]) -> list[Sink]:
+    """Files are opened now, so that an unwritable path is an error before the first frame; brokers are not."""
     return [
-        JsonlSink(
-            sink.path,
-            clock=clock,
-            rotate_bytes=int(sink.rotate_mb * 1e6),
-            keep=sink.keep,
-            fsync=sink.fsync,
-            fsync_interval_s=sink.fsync_interval_ms / 1e3,
-            name=f"jsonl-{n}" if n else "jsonl",
-        )
+        _jsonl(sink, clock=clock, name=f"jsonl-{n}" if n else "jsonl")
+        if isinstance(sink, JsonlSinkConfig)
+        else _kafka(sink, config=config, clock=clock, metrics=metrics, sources=sources)
         for n, sink in enumerate(config.sinks)
     ]
+
+
+def _jsonl(sink: JsonlSinkConfig, *, clock: Clock, name: str) -> JsonlSink:
+    return JsonlSink(
+        sink.path,
+        clock=clock,
+        rotate_bytes=int(sink.rotate_mb * 1e6),
+        keep=sink.keep,
+        fsync=sink.fsync,
+        fsync_interval_s=sink.fsync_interval_ms / 1e3,
+        name=name,
+    )
+
+
+def _kafka(
+    sink: KafkaSinkConfig, *, config: LineConfig, clock: Clock, metrics: Metrics, sources: Sequence[Source]
+) -> Sink:
+    from workers.opening_kafka import open_kafka_sink
+    from workers.sources.kafka import KafkaSource
+
+    readers = [one for one in sources if isinstance(one, KafkaSource)]
+    return open_kafka_sink(sink, config=config, clock=clock, metrics=metrics, sources=readers)

@@ -103,9 +103,7 @@ def _reported(judged: Judged, *, support: LabelledFeatures, folds: Folds, novelt
         head=replace(judged.head, novelty=novelty.model),
         temperature=judged.temperature,
         report=report,
-        held_out=held_out_of(
-            judged.after, labels=labels, distances=novelty.distances[judged.rows], threshold=threshold
-        ),
+        held_out=held_out_of(judged, labels=labels, distances=novelty.distances[judged.rows], threshold=threshold),
     )
 
 

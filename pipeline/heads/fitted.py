@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from pipeline.decision.held_out import HeldOut
+from pipeline.decision.unknown import text_margin
 from pipeline.heads.affine import AffineHead
 from pipeline.heads.blend import BlendHead
 from pipeline.heads.coder_head import CoderAdapterHead, CoderHead
@@ -78,13 +79,14 @@ def take_rows(features: Features, *, rows: Labels) -> Features:
     return Features(image=features.image[rows], levels=tuple(level[rows] for level in features.levels))
 
 
-def held_out_of(
-    logits: Float32Array, *, labels: Labels, distances: Float32Array, threshold: float | None
-) -> HeldOut | None:
-    """(M, C) logits with their labels and, where all rows have a held-out distance, their novelty."""
+def held_out_of(judged: Judged, *, labels: Labels, distances: Float32Array, threshold: float | None) -> HeldOut | None:
+    """Logits with their labels (M,), their novelty where all rows have a held-out distance, their text margin."""
     if not labels.size:
         return None
     known = threshold is not None and bool(np.isfinite(distances).all())
     return HeldOut(
-        logits=logits, labels=labels, novelty=distances / np.float32(threshold) if known else None, text_margin=None
+        logits=judged.after,
+        labels=labels,
+        novelty=distances / np.float32(threshold) if known else None,
+        text_margin=text_margin(judged.before) if judged.prior == "zero_shot" else None,
     )

@@ -48,7 +48,7 @@ class Line:
     def _capture(self, source_id: str, *, url: str, clock: Clock) -> Capture:
         return Capture(
             CameraSource(source_id, url=url, clock=clock, open_timeout_ms=2000, read_timeout_ms=700),
-            cuts={"full": cut},
+            cuts=lambda _camera: {"full": cut},
             frames=self.frames,
             ledger=self.ledger,
             backoff=Backoff(initial_s=0.1, cap_s=BACKOFF_CAP_S, rng=random.Random(1)),

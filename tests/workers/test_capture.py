@@ -30,7 +30,7 @@ class Bench:
         self.ledger = Ledger()
         self.capture = Capture(
             source,
-            cuts={roi: self.cut for roi in rois},
+            cuts=lambda _camera: {roi: self.cut for roi in rois},
             frames=self.frames,
             ledger=self.ledger,
             backoff=Backoff(initial_s=1.0, cap_s=4.0, rng=random.Random(0)),

@@ -14,7 +14,7 @@ from pipeline.errors import ConfigError, SourceUnavailable
 from pipeline.simulation import KINDS
 from pipeline.types import Roi
 from tests.conftest import ROOT
-from workers import config, config_cameras
+from workers import config, config_cameras, config_decision, config_kafka
 from workers.config import CameraSourceConfig, ConfigFileError, LineConfig, json_schema, load_config
 
 MINIMAL = """\
@@ -72,7 +72,7 @@ def test_the_example_names_every_key_there_is() -> None:
     text = (ROOT / "configs" / "example.yaml").read_text()
     models = [
         value
-        for module in (config, config_cameras)
+        for module in (config, config_cameras, config_decision, config_kafka)
         for value in vars(module).values()
         if isinstance(value, type) and issubclass(value, BaseModel)
     ]
@@ -154,7 +154,7 @@ def test_defaults_reach_every_camera_and_a_camera_overrides_key_by_key(write: An
         ("version: 1", "version: 2", "version must be 1, got 2 (line 1)"),
         ("version: 1\n", "", "version is required"),
         ("cap-01", "cap 1", "cameras[0].id must be letters, digits,"),
-        ("{type: simulate}", "{type: simulat}", "source.type must be 'simulate', 'replay', 'camera', got 'simulat'"),
+        ("{type: simulate}", "{type: simulat}", "source.type must be 'simulate', 'replay', 'camera', 'kafka', got 'simulat'"),
         ("{type: simulate}", "{}", "cameras[0].source.type is required (line 4)"),
         ("{type: simulate}", "{type: simulate, fps: .inf}", "cameras[0].source.fps must be a finite number, got inf"),
         ("{type: simulate}", "{type: simulate, fps: fast}", "cameras[0].source.fps must be a number, got 'fast'"),
@@ -179,7 +179,7 @@ def test_defaults_reach_every_camera_and_a_camera_overrides_key_by_key(write: An
             "encoder: {pretrained: a, checkpoint: b}\nhead:",
             "encoder must have pretrained or checkpoint, got both",
         ),
-        ("head:", "sinks: [{type: kafka}]\nhead:", "sinks[0].type must be 'jsonl', got 'kafka'"),
+        ("head:", "sinks: [{type: kafka}]\nhead:", "must have the section kafka with a source or sink of type kafka, got none"),
         ("head:", "sinks: [{type: jsonl}, {type: jsonl}]\nhead:", "sinks must have different paths"),
         ("head:", "server: {port: 70000}\nhead:", "server.port must be at most 65535, got 70000"),
         ("head:", "defaults: {id: x}\nhead:", "defaults must not have id"),

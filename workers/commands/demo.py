@@ -16,7 +16,7 @@ from pipeline.texts.dictionary import load_dictionary
 from workers.app import Pipeline
 from workers.commands.head import as_text, fit_folder
 from workers.commands.run import run_and_report
-from workers.config import LineConfig, load_config
+from workers.config import JsonlSinkConfig, LineConfig, load_config
 from workers.config_cameras import SimulateSourceConfig
 from workers.opening import open_line
 
@@ -77,7 +77,8 @@ def _draw(config: LineConfig, *, shots: int, path: Path) -> None:
     }
     texts = load_dictionary(config.head.texts) if config.head.texts is not None else None
     names = {one.class_id: one.name for one in texts.classes} if texts is not None else {}
-    image = draw_picture(read_results(config.sinks[0].path), lines=lines, names=names, shots=shots)
+    results = next(sink.path for sink in config.sinks if isinstance(sink, JsonlSinkConfig))
+    image = draw_picture(read_results(results), lines=lines, names=names, shots=shots)
     path.parent.mkdir(parents=True, exist_ok=True)
     image.save(path)
 

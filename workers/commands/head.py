@@ -23,11 +23,13 @@ from pipeline.heads.support import SupportSet
 from workers.clock import SystemClock
 from workers.commands.head_eval import head_eval
 from workers.commands.head_explain import head_explain
+from workers.commands.head_report import head_report
 from workers.commands.head_support import OpenedSupport, Progress, open_pool, open_support, progress_shown
 from workers.config import LineConfig, load_config
 
 app = typer.Typer(help="Fit heads and compare them.", no_args_is_help=True)
 app.command("eval")(head_eval)
+app.command("report")(head_report)
 app.command("explain")(head_explain)
 MAX_LISTED = 10  # unreadable files named one by one
 

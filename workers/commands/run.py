@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 
 from workers.app import Pipeline
-from workers.commands.watching import print_summary, summary_as_json, watch
+from workers.commands.watching import Running, print_summary, summary_as_json, watch
 
 
 def run(
@@ -25,7 +25,7 @@ def run(
     run_and_report(pipeline, console=console, seconds=seconds, as_json=as_json, title=str(config))
 
 
-def run_and_report(pipeline: Pipeline, *, console: Console, seconds: float | None, as_json: bool, title: str) -> None:
+def run_and_report(pipeline: Running, *, console: Console, seconds: float | None, as_json: bool, title: str) -> None:
     """Watch it to its end, then say what happened, also when it ended badly."""
     try:
         watch(pipeline, console=console, seconds=seconds, title=title)

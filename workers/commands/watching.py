@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 from collections.abc import Mapping
 from types import FrameType
-from typing import Any
+from typing import Any, Protocol
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console, JustifyMethod
@@ -13,10 +13,39 @@ from rich.live import Live
 from rich.table import Table
 
 from pipeline.types import Prediction
-from workers.app import Pipeline
-from workers.line import Line, counts_as_json
+from workers.captures import counts_as_json
+from workers.ledger import Counts
+from workers.server import StatusServer
+from workers.tally import TallySummary
 
 REFRESH_S = 0.25
+
+
+class Watched(Protocol):
+    """What a Line and a RelayLine show of themselves."""
+
+    @property
+    def running_s(self) -> float: ...
+    @property
+    def finished(self) -> bool: ...
+    def wait(self, seconds: float) -> None: ...
+    def status(self) -> dict[str, Any]: ...
+    def summary(self) -> tuple[Counts, TallySummary]: ...
+    def last_result(self, source_id: str) -> Prediction | None: ...
+
+
+class Running(Protocol):
+    """A process's composition, as whoever runs it sees it."""
+
+    server: StatusServer
+
+    @property
+    def line(self) -> Watched: ...
+    def facts(self) -> dict[str, Any]: ...
+    def start(self) -> None: ...
+    def stop(self) -> None: ...
+
+
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -39,7 +68,7 @@ class StopRequest:
         self.received = number
 
 
-def watch(pipeline: Pipeline, *, console: Console, seconds: float | None, title: str) -> None:
+def watch(pipeline: Running, *, console: Console, seconds: float | None, title: str) -> None:
     """Run to the end and drain. A second signal while draining is left to Python: it interrupts at once."""
     line = pipeline.line
     with StopRequest() as stop, Live(console=console, auto_refresh=False, transient=True) as live:
@@ -53,7 +82,7 @@ def watch(pipeline: Pipeline, *, console: Console, seconds: float | None, title:
     pipeline.stop()
 
 
-def table_of(line: Line, *, title: str) -> Table:
+def table_of(line: Watched, *, title: str) -> Table:
     """One row per camera, and the figures of the line beneath."""
     table = Table(title=title, caption=_caption(line), caption_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for name, justify in COLUMNS.items():
@@ -87,7 +116,7 @@ def _cells(source: Mapping[str, Any], last: Prediction | None) -> list[str]:
     return [*counts, last.label, f"{last.confidence:.0%}", decision, right]
 
 
-def _caption(line: Line) -> str:
+def _caption(line: Watched) -> str:
     counts, tally = line.summary()
     parts = [f"{tally.n_delivered / max(line.running_s, 1e-9):.1f} frames/s"]
     if tally.latency_p50_s is not None and tally.latency_p99_s is not None:
@@ -98,7 +127,7 @@ def _caption(line: Line) -> str:
     return "   ".join(parts)
 
 
-def summary_as_json(pipeline: Pipeline) -> dict[str, Any]:
+def summary_as_json(pipeline: Running) -> dict[str, Any]:
     """The last line of `run` and `demo` with --json."""
     counts, tally = pipeline.line.summary()
     return {
@@ -108,13 +137,11 @@ def summary_as_json(pipeline: Pipeline) -> dict[str, Any]:
         "accuracy_head": tally.accuracy_head,
         "n_with_truth": tally.n_with_truth,
         "frames_per_second": tally.n_delivered / max(pipeline.line.running_s, 1e-9),
-        "encoder_frames_per_second": pipeline.encoder_frames_per_second,
         "latency_p50_ms": None if tally.latency_p50_s is None else tally.latency_p50_s * 1e3,
         "latency_p99_ms": None if tally.latency_p99_s is None else tally.latency_p99_s * 1e3,
         "decisions": tally.decisions,
         "labels": tally.labels,
-        "head": f"{pipeline.head.name} {pipeline.head.version}",
-        "prior": pipeline.prior,
+        **pipeline.facts(),
     }
 
 
@@ -130,11 +157,13 @@ def print_summary(summary: Mapping[str, Any], *, console: Console) -> None:
     if summary["accuracy_head"] is not None:
         table.add_row(summary["prior"], f"{summary['accuracy_zero_shot']:.1%} right of {summary['n_with_truth']}")
         table.add_row(f"head {summary['head']}", f"{summary['accuracy_head']:.1%} right")
-    alone = summary["encoder_frames_per_second"]
-    table.add_row("frames/s", f"{summary['frames_per_second']:.1f} (the encoder alone could do {alone:.0f})")
+    if "encoder_frames_per_second" in summary:
+        alone = f" (the encoder alone could do {summary['encoder_frames_per_second']:.0f})"
+        table.add_row("frames/s", f"{summary['frames_per_second']:.1f}{alone}")
     if summary["latency_p50_ms"] is not None:
         table.add_row("latency", f"p50 {summary['latency_p50_ms']:.1f} ms, p99 {summary['latency_p99_ms']:.1f} ms")
-    table.add_row("decisions", ", ".join(f"{name} {n}" for name, n in sorted(summary["decisions"].items())))
+    if summary["decisions"]:
+        table.add_row("decisions", ", ".join(f"{name} {n}" for name, n in sorted(summary["decisions"].items())))
     console.print(table)
 
 

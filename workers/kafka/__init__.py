@@ -1,0 +1,1 @@
+"""Clearline and Kafka: how it is reached, what its topics are, what its messages hold."""

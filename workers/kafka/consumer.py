@@ -1,0 +1,255 @@
+"""The thread that polls: it alone touches the client, so nothing the line does can keep it from its group."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import structlog
+from kafka import KafkaConsumer, TopicPartition
+from kafka.consumer.subscription_state import AsyncConsumerRebalanceListener
+from kafka.coordinator.assignors.cooperative_sticky import CooperativeStickyPartitionAssignor
+from kafka.errors import KafkaError
+from kafka.structs import OffsetAndMetadata
+
+from pipeline.interfaces import Clock
+from workers.kafka.connection import KafkaConnection
+from workers.kafka.offsets import OffsetBook, Partition
+
+log = structlog.get_logger()
+
+POLL_MS = 100
+DRAIN_STEP_S = 0.02  # a rebalance looks so often whether the line has let go of what leaves
+MAX_POLL_RECORDS = 64
+
+Observe = Callable[[str, float], None]  # (rebalances | commit_failures, 1), (lag, messages)
+
+
+@dataclass(frozen=True, slots=True)
+class ConsumerTerms:
+    """How a group is read."""
+
+    topic: str
+    group: str
+    start: str  # earliest | latest, where the group has no offset yet
+    buffer_bytes: int  # fetched and not yet taken by the line; beyond it partitions are paused
+    max_message_bytes: int
+    commit_interval_s: float
+    drain_s: float  # longest a rebalance waits for what is in flight
+    session_timeout_s: float
+    max_poll_interval_s: float
+    commits: bool  # False: offsets go along with the results, in their transaction
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """A record with the tenure it was fetched under."""
+
+    record: Any  # kafka's ConsumerRecord
+    partition: Partition
+    tenure: int
+
+
+class GroupConsumer:
+    """Starts its thread at once. `take`, `close`, `leave` and the book may be used from any thread."""
+
+    def __init__(
+        self,
+        connection: KafkaConnection,
+        *,
+        terms: ConsumerTerms,
+        clock: Clock,
+        observe: Observe,
+        tenures: Iterator[int],
+    ) -> None:
+        """Connects; raises the client's own error where it cannot. Blocks."""
+        self.book = OffsetBook(numbers=tenures)
+        self.failure: BaseException | None = None
+        self.group_metadata: Any = None  # of the last poll, for transactions
+        self._terms, self._clock, self._observe = terms, clock, observe
+        self._buffer: deque[Fetched] = deque()
+        self._n_bytes = 0
+        self._changed = threading.Condition()
+        self._closing = threading.Event()  # no more records for the line
+        self._leave_at: float | None = None
+        self._commit_at = 0.0
+        self._client = KafkaConsumer(
+            **connection.kwargs(),
+            group_id=terms.group,
+            enable_auto_commit=False,
+            auto_offset_reset=terms.start,
+            allow_auto_create_topics=False,
+            isolation_level="read_committed",
+            partition_assignment_strategy=(CooperativeStickyPartitionAssignor,),
+            max_poll_records=MAX_POLL_RECORDS,
+            max_partition_fetch_bytes=max(1 << 20, terms.max_message_bytes),
+            session_timeout_ms=int(terms.session_timeout_s * 1e3),
+            heartbeat_interval_ms=int(terms.session_timeout_s * 1e3 / 6),
+            max_poll_interval_ms=int(terms.max_poll_interval_s * 1e3),
+        )
+        self._client.subscribe([terms.topic], listener=_Listener(self))
+        self._thread = threading.Thread(target=self._run, name=f"kafka-poll-{terms.topic}", daemon=True)
+        self._thread.start()
+
+    def take(self, *, timeout_s: float) -> Fetched | None:
+        """The next record, handed out and so awaited by the book; None when none came. Raises what ended the thread."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._buffer or self.failure or self._closing.is_set(), timeout_s)
+            while self._buffer and not self._closing.is_set():
+                fetched = self._buffer.popleft()
+                self._n_bytes -= len(fetched.record.value or b"")
+                if self.book.hand_out(fetched.partition, tenure=fetched.tenure):
+                    return fetched
+            if self.failure is not None:
+                raise self.failure
+            return None
+
+    def close(self) -> None:
+        """No more records are handed out; the thread goes on to commit what ends. Quick."""
+        self._closing.set()
+        with self._changed:
+            self._changed.notify_all()
+
+    def leave(self, *, timeout_s: float) -> None:
+        """Wait for what is out, commit it, leave the group. Blocks at most about `timeout_s`."""
+        self.close()
+        self._leave_at = self._clock.monotonic() + timeout_s
+        self._thread.join(timeout_s + 2.0)
+
+    def _run(self) -> None:
+        try:
+            while not self._left():
+                self._poll()
+        except (KafkaError, OSError) as error:
+            self.failure = error
+        finally:
+            with self._changed:
+                self._changed.notify_all()
+            self._client.close(autocommit=False, timeout_ms=2_000)
+
+    def _left(self) -> bool:
+        """Time to go: nothing is out any more, or the wait has been long enough. Commits first."""
+        if self._leave_at is None or (self.book.n_out() and self._clock.monotonic() < self._leave_at):
+            return False
+        self._commit_now()
+        return True
+
+    def _poll(self) -> None:
+        self._apply_pauses()
+        for topic_partition, records in self._client.poll(timeout_ms=POLL_MS).items():
+            partition = (topic_partition.topic, topic_partition.partition)
+            tenure = self.book.tenure(partition)
+            if tenure is None or self._closing.is_set():
+                continue
+            with self._changed:
+                self._buffer.extend(Fetched(record, partition, tenure) for record in records)
+                self._n_bytes += sum(len(record.value or b"") for record in records)
+                self._changed.notify_all()
+        self.group_metadata = self._client.group_metadata()
+        now = self._clock.monotonic()
+        if now >= self._commit_at:
+            self._commit_at = now + self._terms.commit_interval_s
+            self._observe("lag", self._lag())
+            self._commit_soon()
+
+    def _apply_pauses(self) -> None:
+        """Above the bound nothing more is fetched; poll goes on, so the group keeps us."""
+        assigned, paused = self._client.assignment(), self._client.paused()
+        if self._closing.is_set() or self._n_bytes >= self._terms.buffer_bytes:
+            if rest := assigned - paused:
+                self._client.pause(*rest)
+        elif paused and self._n_bytes <= self._terms.buffer_bytes // 2:
+            self._client.resume(*paused)
+
+    def _lag(self) -> float:
+        total = 0
+        for one in self._client.assignment():
+            end, at = self._client.highwater(one), self.book.next_offset((one.topic, one.partition))
+            total += 0 if end is None else max(0, end - (end if at is None else at))
+        return float(total)
+
+    def _commit_soon(self) -> None:
+        due = self.book.due() if self._terms.commits else {}
+        if due:
+            self._client.commit_async(_offsets(due), callback=lambda _offsets, answer: self._committed(due, answer))
+
+    def _committed(self, due: dict[Partition, int], answer: object) -> None:
+        if isinstance(answer, Exception):
+            self._commit_failed(answer)
+        else:
+            self.book.committed(due)
+
+    def _commit_now(self) -> None:
+        due = self.book.due() if self._terms.commits else {}
+        if not due:
+            return
+        try:
+            self._client.commit(_offsets(due), timeout_ms=2_000)
+            self.book.committed(due)
+        except KafkaError as error:
+            self._commit_failed(error)
+
+    def _commit_failed(self, error: Exception) -> None:
+        """At least once: what is not committed is read again, by us or by the next owner."""
+        self._observe("commit_failures", 1)
+        log.warning("offsets not committed", group=self._terms.group, cause=str(error))
+
+    async def give_up(self, partitions: list[Partition]) -> None:
+        """Before partitions leave: wait until the line has let go of them, and commit; heartbeats go on meanwhile."""
+        self._observe("rebalances", 1)
+        self._forget_buffered(set(partitions))
+        give_up_at = self._clock.monotonic() + self._terms.drain_s
+        while True:
+            drained = self.book.wait_drained(timeout_s=DRAIN_STEP_S, partitions=partitions)
+            due = self.book.due(partitions) if self._terms.commits else {}
+            if due:
+                try:
+                    await self._client.commit_async(_offsets(due))
+                    self.book.committed(due)
+                except KafkaError as error:
+                    self._commit_failed(error)
+                    break
+            if drained or self._clock.monotonic() >= give_up_at:
+                break
+        self.book.revoke(partitions)
+
+    def lose(self, partitions: list[Partition]) -> None:
+        """The group has gone on without us."""
+        self._observe("rebalances", 1)
+        self._forget_buffered(set(partitions))
+        self.book.revoke(partitions)
+
+    def _forget_buffered(self, partitions: set[Partition]) -> None:
+        """Nobody has seen these; the next owner reads them."""
+        with self._changed:
+            kept = [one for one in self._buffer if one.partition not in partitions]
+            self._buffer = deque(kept)
+            self._n_bytes = sum(len(one.record.value or b"") for one in kept)
+
+
+class _Listener(AsyncConsumerRebalanceListener):  # type: ignore[misc]  # the client is untyped
+    """Rebalances, as the client tells them."""
+
+    def __init__(self, consumer: GroupConsumer) -> None:
+        self._consumer = consumer
+
+    async def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
+        self._consumer.book.assign(_plain(assigned))
+
+    async def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:
+        if partitions := _plain(revoked):
+            await self._consumer.give_up(partitions)
+
+    async def on_partitions_lost(self, lost: Iterable[TopicPartition]) -> None:
+        self._consumer.lose(_plain(lost))
+
+
+def _plain(partitions: Iterable[TopicPartition]) -> list[Partition]:
+    return [(one.topic, one.partition) for one in partitions]
+
+
+def _offsets(due: dict[Partition, int]) -> dict[TopicPartition, OffsetAndMetadata]:
+    return {TopicPartition(*partition): OffsetAndMetadata(offset, "", -1) for partition, offset in due.items()}

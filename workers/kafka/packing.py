@@ -1,0 +1,153 @@
+"""Outcomes as messages: results as CloudEvents in binary mode, states debounced, dead letters with bytes and origin."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import orjson
+
+from pipeline.interfaces import Clock
+from pipeline.types import DeadLetter, Prediction
+from workers.kafka.message import KafkaPosition
+from workers.outbox_store import Parcel
+from workers.sinks.event import SCHEMA_VERSION, printable, rfc3339, to_event
+
+RESULT_TYPE = "clearline.result.v1"
+STATE_TYPE = "clearline.state.v1"
+STATE_AFTER = 3  # equal labels in a row before a region counts as being in that state
+
+Headers = tuple[tuple[str, bytes], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Topics:
+    """Where each kind of message goes."""
+
+    results: str
+    states: str
+    dead_letters: str
+
+
+@dataclass(slots=True)
+class _State:
+    """One region of one camera: what it is in, and what it may be changing to."""
+
+    label: str | None = None
+    candidate: str | None = None
+    n: int = 0
+    last_event_id: str = ""
+    last_answer: str | None = None
+
+
+class Debouncer:
+    """A state changes after `after` equal labels in a row; asked twice about one event it answers the same."""
+
+    def __init__(self, *, after: int = STATE_AFTER) -> None:
+        self._after = after
+        self._states: dict[tuple[str, str], _State] = {}
+
+    def change(self, prediction: Prediction) -> str | None:
+        """The label the region has changed from ("" at first), or None where it has not changed."""
+        ref = prediction.ref
+        state = self._states.setdefault((ref.source_id, ref.roi_id), _State())
+        if ref.event_id == state.last_event_id:
+            return state.last_answer
+        state.n = state.n + 1 if prediction.label == state.candidate else 1
+        state.candidate = prediction.label
+        state.last_event_id, state.last_answer = ref.event_id, None
+        if prediction.label != state.label and state.n >= self._after:
+            state.last_answer, state.label = state.label or "", prediction.label
+        return state.last_answer
+
+
+class Packer:
+    """The same outcome gives the same event ids, whoever packs it and however often. One thread."""
+
+    def __init__(self, *, topics: Topics, line: str, clock: Clock, state_after: int = STATE_AFTER) -> None:
+        self._topics = topics
+        self._source = f"/clearline/{line}"
+        self._clock = clock
+        self._debouncer = Debouncer(after=state_after)
+        self._worker = socket.gethostname()
+
+    def pack(self, outcome: Prediction | DeadLetter) -> list[Parcel]:
+        """One message, two where a state changes."""
+        if isinstance(outcome, DeadLetter):
+            return [self._letter(outcome)]
+        body = to_event(outcome, clock_utc_offset=self._clock.utc() - self._clock.monotonic())
+        key, event_id = outcome.ref.source_id.encode(), outcome.ref.event_id
+        headers = self._cloud(RESULT_TYPE, event_id=event_id, time=body["time"]["decided"])
+        parcels = [_parcel(self._topics.results, key=key, value=_json(body), headers=headers, event_id=event_id)]
+        before = self._debouncer.change(outcome)
+        if before is not None:
+            parcels.append(self._state(outcome, before=before, time=body["time"]["decided"]))
+        return parcels
+
+    def _state(self, now: Prediction, *, before: str, time: str) -> Parcel:
+        ref = now.ref
+        event_id = f"state-{ref.event_id}"
+        body = {
+            "schema_version": SCHEMA_VERSION,
+            "event_id": event_id,
+            "source_id": ref.source_id,
+            "roi_id": ref.roi_id,
+            "time": time,
+            "label": now.label,
+            "decision": now.decision.value,
+            "previous": before or None,
+            "result_id": ref.event_id,
+        }
+        return _parcel(
+            self._topics.states,
+            key=f"{ref.source_id}/{ref.roi_id}".encode(),
+            value=_json(body),
+            headers=self._cloud(STATE_TYPE, event_id=event_id, time=time),
+            event_id=event_id,
+        )
+
+    def _letter(self, letter: DeadLetter) -> Parcel:
+        event_id = letter.ref.event_id
+        told = {
+            "dlq_reason": letter.reason,
+            "dlq_message": printable(letter.message),
+            "dlq_source": letter.source_id,
+            "dlq_event_id": event_id,
+            "dlq_time": rfc3339(self._clock.utc()),
+            "dlq_worker": self._worker,
+        }
+        key: bytes = letter.source_id.encode()
+        headers: Headers = ()
+        if isinstance(position := letter.ref.position, KafkaPosition):
+            told |= {
+                "dlq_original_topic": position.topic,
+                "dlq_original_partition": str(position.partition),
+                "dlq_original_offset": str(position.offset),
+                "dlq_original_timestamp": str(position.timestamp_ms),
+            }
+            key, headers = position.key or b"", position.headers
+        own = tuple((name, value.encode("utf-8", "backslashreplace")) for name, value in told.items())
+        kept = tuple(one for one in headers if one[0] not in told)
+        return _parcel(
+            self._topics.dead_letters, key=key, value=letter.original, headers=(*kept, *own), event_id=event_id
+        )
+
+    def _cloud(self, kind: str, *, event_id: str, time: str) -> Headers:
+        """CloudEvents 1.0, Kafka protocol binding, binary content mode."""
+        told = {
+            "ce_specversion": "1.0",
+            "ce_type": kind,
+            "ce_source": self._source,
+            "ce_id": event_id,
+            "ce_time": time,
+            "content-type": "application/json",
+        }
+        return tuple((name, value.encode()) for name, value in told.items())
+
+
+def _parcel(topic: str, *, key: bytes, value: bytes, headers: Headers, event_id: str) -> Parcel:
+    return Parcel(key=key, value=value, headers=headers, topic=topic, event_id=event_id)
+
+
+_json: Callable[[object], bytes] = orjson.dumps

@@ -1,0 +1,145 @@
+"""The parts of a line that speak Kafka, from their sections of the configuration."""
+
+from __future__ import annotations
+
+import os
+import socket
+import uuid
+
+from pipeline.errors import ConfigError
+from pipeline.interfaces import Clock, Sink
+from workers.backoff import Backoff
+from workers.captures import Feed
+from workers.config import KafkaSinkConfig, LineConfig
+from workers.config_cameras import CameraConfig, KafkaSourceConfig
+from workers.config_kafka import KafkaConfig
+from workers.kafka.connection import KafkaConnection, quiet_client_logs
+from workers.kafka.consumer import ConsumerTerms
+from workers.kafka.packing import STATE_AFTER, Packer, Topics
+from workers.kafka.producer import ParcelProducer
+from workers.metrics import Metrics
+from workers.opening import open_source
+from workers.outbox import OutboxSink
+from workers.relay import jpeg_cut
+from workers.sinks.kafka import KafkaDestination, KafkaSink, TransactionalKafkaSink
+from workers.sources.kafka import KafkaSource
+
+OUTBOX_RETRY_S = (0.5, 10.0)  # first and longest wait before a destination that is away is tried again
+
+
+def connection_of(config: LineConfig) -> tuple[KafkaConfig, KafkaConnection]:
+    """The section `kafka` and the way in. Raises ConfigError where there is none."""
+    if config.kafka is None:
+        raise ConfigError("kafka: expected a section kafka with bootstrap, got none; see configs/example.yaml")
+    quiet_client_logs()
+    return config.kafka, config.kafka.connection()
+
+
+def frames_topic(config: LineConfig) -> str:
+    """Where capture workers write and inference workers read."""
+    section, _ = connection_of(config)
+    return f"{section.topics_prefix}.frames.v1"
+
+
+def open_kafka_source(
+    source_id: str, *, given: KafkaSourceConfig, config: LineConfig, clock: Clock, metrics: Metrics
+) -> KafkaSource:
+    """A reader of a topic of frames, not yet connected."""
+    section, connection = connection_of(config)
+    exactly_once = any(sink.type == "kafka" and sink.delivery == "exactly_once" for sink in config.sinks)
+    terms = ConsumerTerms(
+        topic=given.topic or frames_topic(config),
+        group=given.group,
+        start=given.start,
+        buffer_bytes=int(given.buffer_mb * 1e6),
+        max_message_bytes=int(section.message_max_mb * 1e6),
+        commit_interval_s=given.commit_interval_ms / 1e3,
+        drain_s=given.drain_ms / 1e3,
+        session_timeout_s=given.session_timeout_ms / 1e3,
+        max_poll_interval_s=given.max_poll_interval_ms / 1e3,
+        commits=not exactly_once,
+    )
+    return KafkaSource(
+        source_id,
+        connection=connection,
+        terms=terms,
+        clock=clock,
+        observe=lambda what, value: metrics.kafka(source_id, what, value),
+    )
+
+
+def open_kafka_sink(
+    given: KafkaSinkConfig, *, config: LineConfig, clock: Clock, metrics: Metrics, sources: list[KafkaSource]
+) -> Sink:
+    """Exactly once with the source's offsets; else direct for frames from Kafka, through the outbox for cameras."""
+    packer = packer_of(config, clock=clock, state_after=given.state_after)
+    if given.delivery == "exactly_once":
+        if len(sources) != 1:
+            got = f"{len(sources)} sources of type kafka"
+            raise ConfigError(f"sinks: delivery exactly_once expected one source of type kafka, got {got}")
+        [source] = sources
+        producer = producer_of(config, transactional_id=_own_id(source.source_id))
+        return TransactionalKafkaSink(packer, producer=producer, owns=source.owns, group=lambda: source.group_metadata)
+    destination = KafkaDestination(packer, producer=producer_of(config))
+    if sources or given.outbox is None:
+        return KafkaSink(destination)
+    box = OutboxSink(
+        destination,
+        path=given.outbox.path,
+        max_bytes=int(given.outbox.max_mb * 1e6),
+        max_age_s=given.outbox.max_age_h * 3600.0,
+        clock=clock,
+        backoff=Backoff(initial_s=OUTBOX_RETRY_S[0], cap_s=OUTBOX_RETRY_S[1]),
+        on_shed=lambda n, reason: metrics.outbox_shed("kafka", n, reason),
+        name="kafka",
+    )
+    metrics.bind_outbox("kafka", box.depth)
+    return box
+
+
+def producer_of(config: LineConfig, *, transactional_id: str | None = None) -> ParcelProducer:
+    """A producer that connects at its first message."""
+    section, connection = connection_of(config)
+    max_bytes = int(section.message_max_mb * 1e6)
+    return ParcelProducer(connection, max_message_bytes=max_bytes, transactional_id=transactional_id)
+
+
+def packer_of(config: LineConfig, *, clock: Clock, state_after: int = STATE_AFTER) -> Packer:
+    """Outcomes to messages on this line's topics."""
+    section, _ = connection_of(config)
+    prefix = section.topics_prefix
+    topics = Topics(results=f"{prefix}.results.v1", states=f"{prefix}.states.v1", dead_letters=f"{prefix}.dlq.v1")
+    return Packer(topics=topics, line=config.head.name, clock=clock, state_after=state_after)
+
+
+def open_relay_feeds(config: LineConfig, *, clock: Clock, metrics: Metrics) -> list[Feed]:
+    """Sources for a capture worker: whole pictures as JPEG."""
+    cut = jpeg_cut(config.relay.jpeg_quality)
+    topical = [camera.id for camera in config.cameras if isinstance(camera.source, KafkaSourceConfig)]
+    if topical:
+        raise ConfigError(f"cameras: worker capture expected cameras, got a topic to read in {', '.join(topical)}")
+    return [
+        Feed(
+            source=open_source(camera, config=config, clock=clock, metrics=metrics),
+            cuts=lambda _camera: {"full": cut},
+            drop_oldest=camera.full_policy == "drop_oldest",
+            queue_frames=camera.queue_frames,
+            backoff_initial_s=camera.backoff.initial_ms / 1e3,
+            backoff_cap_s=camera.backoff.cap_ms / 1e3,
+        )
+        for camera in config.cameras
+    ]
+
+
+def as_inference(config: LineConfig) -> LineConfig:
+    """The same line with the topic of frames for its only source, and Kafka among its sinks."""
+    reader = CameraConfig(id="frames", source=config.topic_reader or KafkaSourceConfig(type="kafka"))
+    sinks = config.sinks
+    if not any(sink.type == "kafka" for sink in sinks):
+        sinks = (KafkaSinkConfig(type="kafka"),)
+    return config.model_copy(update={"cameras": (reader,), "sinks": sinks})
+
+
+def _own_id(source_id: str) -> str:
+    """Of this process alone: a dead one's open transaction ends by its time-out."""
+    return f"clearline-{source_id}-{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
