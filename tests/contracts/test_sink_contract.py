@@ -18,6 +18,8 @@ from pipeline.interfaces import Sink
 from pipeline.types import DeadLetter
 from tests.fakes import FakeClock, FakeSink
 from tests.making import make_prediction, make_ref
+from tests.outboxes import BACKOFF_CAP_S, OutboxBench, full_disk
+from workers.outbox_store import Parcel
 from workers.sinks.jsonl import JsonlSink
 
 
@@ -71,7 +73,44 @@ def _jsonl(tmp_path: Path) -> Bench:
     return Bench(sink, read_ids=lambda: [one["event_id"] for one in lines(path)], read_dead=dead, failing=failing)
 
 
-@pytest.fixture(params=[_fake, _jsonl], ids=["fake", "jsonl"])
+def _direct(tmp_path: Path) -> Bench:
+    """An outbox whose destination is there."""
+    return _outbox(tmp_path, away=False)
+
+
+def _boxed(tmp_path: Path) -> Bench:
+    """An outbox whose destination is away while the test writes."""
+    return _outbox(tmp_path, away=True)
+
+
+def _outbox(tmp_path: Path, *, away: bool) -> Bench:
+    box = OutboxBench(tmp_path / "outbox.sqlite")
+    box.destination.away = away
+
+    @contextlib.contextmanager
+    def failing() -> Iterator[None]:
+        box.destination.away = True
+        with full_disk():
+            yield
+        box.destination.away = away
+        box.clock.advance(BACKOFF_CAP_S)
+
+    def read(topic: str) -> list[Parcel]:
+        if away:  # what the next start finds and sends
+            box.sink.close()
+            box.come_back()
+            box.open().close()
+        return [parcel for parcel in box.destination.received if parcel.topic == topic]
+
+    return Bench(
+        box.sink,
+        read_ids=lambda: [parcel.event_id for parcel in read("results")],
+        read_dead=lambda: [(dict(parcel.headers)["dlq_reason"].decode(), parcel.value) for parcel in read("dlq")],
+        failing=failing,
+    )
+
+
+@pytest.fixture(params=[_fake, _jsonl, _direct, _boxed], ids=["fake", "jsonl", "outbox-direct", "outbox-boxed"])
 def bench(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Bench]:
     made: Bench = request.param(tmp_path)
     yield made

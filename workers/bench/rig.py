@@ -22,8 +22,9 @@ from workers.bench.stages import (
     WindowFigures,
     timed_cut,
 )
+from workers.captures import Feed
 from workers.clock import SystemClock
-from workers.line import Feed, Line
+from workers.line import Line
 from workers.metrics import Metrics
 from workers.sinks.jsonl import JsonlSink
 
@@ -93,7 +94,7 @@ def _build(plan: Plan, *, window: Window, folder: Path) -> Line:
     feeds = [
         Feed(
             source=TimedSource(source, window),
-            cuts={"full": cut},
+            cuts=lambda _camera: {"full": cut},
             drop_oldest=False,
             queue_frames=max(QUEUE_FRAMES, plan.ladder[-1]),
             backoff_initial_s=0.1,

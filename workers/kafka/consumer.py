@@ -11,7 +11,7 @@ from typing import Any
 import structlog
 from kafka import KafkaConsumer, TopicPartition
 from kafka.consumer.subscription_state import AsyncConsumerRebalanceListener
-from kafka.coordinator.assignors.cooperative_sticky import CooperativeStickyPartitionAssignor
+from kafka.coordinator.assignors.cooperative_sticky import CooperativeStickyAssignor
 from kafka.errors import KafkaError
 from kafka.structs import OffsetAndMetadata
 
@@ -83,7 +83,7 @@ class GroupConsumer:
             auto_offset_reset=terms.start,
             allow_auto_create_topics=False,
             isolation_level="read_committed",
-            partition_assignment_strategy=(CooperativeStickyPartitionAssignor,),
+            partition_assignment_strategy=(CooperativeStickyAssignor,),
             max_poll_records=MAX_POLL_RECORDS,
             max_partition_fetch_bytes=max(1 << 20, terms.max_message_bytes),
             session_timeout_ms=int(terms.session_timeout_s * 1e3),
