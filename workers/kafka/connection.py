@@ -38,7 +38,9 @@ class _NoCredentials(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         arguments = record.args if isinstance(record.args, tuple) else ()
-        return not any(isinstance(each, bytes | bytearray) or type(each).__name__.startswith("Sasl") for each in arguments)
+        return not any(
+            isinstance(each, bytes | bytearray) or type(each).__name__.startswith("Sasl") for each in arguments
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,7 +10,7 @@ import numpy as np
 
 from pipeline.errors import BadFrame
 from pipeline.types import FrameOrigin, FrameRef, UInt8Array
-from workers.sources.encoded import decode
+from workers.encoded import decode
 
 JPEG, PNG, RAW = "image/jpeg", "image/png", "image/x-raw-bgr8"
 Headers = Sequence[tuple[str, bytes]]

@@ -9,6 +9,58 @@ from workers.kafka.wire import HungUp
 
 _LONGEST_SHOWN = 300  # characters of a client's own words; some quote whole requests
 
+_ADD = "have the owner of the broker add"
+_CERTAIN = (  # (names of errors, expected, got, what to do)
+    (
+        ("TopicAuthorizationFailedError",),
+        "{user} to have the rights on the topic",
+        "a refusal",
+        f"{_ADD} Describe and Read or Write on this topic for this user",
+    ),
+    (
+        ("GroupAuthorizationFailedError",),
+        "{user} to have the rights on the consumer group",
+        "a refusal",
+        f"{_ADD} Read on this group for this user",
+    ),
+    (
+        ("TransactionalIdAuthorizationFailedError",),
+        "{user} to have the rights on the transactional id",
+        "a refusal",
+        f"{_ADD} Write on this transactional id for this user",
+    ),
+    (
+        ("ClusterAuthorizationFailedError",),
+        "{user} to have the rights on the cluster",
+        "a refusal",
+        f"{_ADD} Create on the cluster, or on the topics by their prefix, for this user",
+    ),
+    (
+        ("UnknownTopicOrPartitionError",),
+        "the topic to exist",
+        "no such topic",
+        "make it with `clearline kafka init --config LINE.yaml`",
+    ),
+    (
+        ("MessageSizeTooLargeError", "RecordListTooLargeError"),
+        "a message within the limits",
+        "a larger one",
+        "raise kafka.message_max_mb and max.message.bytes of the topic, or send smaller pictures",
+    ),
+    (
+        ("InvalidReplicationFactorError",),
+        "as many brokers as there shall be replicas",
+        "fewer",
+        "lower --replication, or start more brokers",
+    ),
+    (
+        ("UnsupportedVersionError", "UnrecognizedBrokerVersion"),
+        "a broker of Kafka 2.1 or later",
+        "one that lacks a request",
+        "upgrade the broker",
+    ),
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Told:
@@ -38,71 +90,13 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
 
 def _sentence(error: BaseException, *, user: str, detail: str) -> str | None:
     """None where the kind of the error does not settle its cause."""
-    from kafka.errors import KafkaConnectionError
-
-    if isinstance(error, KafkaConnectionError) and detail.startswith("kafka.security."):
+    kinds = {kind.__name__ for kind in type(error).__mro__}
+    if "KafkaConnectionError" in kinds and detail.startswith("kafka.security."):
         return detail  # our own words, from KafkaConnection.kwargs
-    for kinds, expected, got, advice in _certain():
-        if isinstance(error, kinds):
+    for names, expected, got, advice in _CERTAIN:
+        if not kinds.isdisjoint(names):
             return f"expected {expected.format(user=user)}, got {got}{_in_brackets(detail)}; {advice}"
     return None
-
-
-def _certain() -> tuple[tuple[tuple[type[BaseException], ...], str, str, str], ...]:
-    """(kinds of error, expected, got, what to do)"""
-    from kafka import errors
-
-    add = "have the owner of the broker add"
-    return (
-        (
-            (errors.TopicAuthorizationFailedError,),
-            "{user} to have the rights on the topic",
-            "a refusal",
-            f"{add} Describe and Read or Write on this topic for this user",
-        ),
-        (
-            (errors.GroupAuthorizationFailedError,),
-            "{user} to have the rights on the consumer group",
-            "a refusal",
-            f"{add} Read on this group for this user",
-        ),
-        (
-            (errors.TransactionalIdAuthorizationFailedError,),
-            "{user} to have the rights on the transactional id",
-            "a refusal",
-            f"{add} Write on this transactional id for this user",
-        ),
-        (
-            (errors.ClusterAuthorizationFailedError,),
-            "{user} to have the rights on the cluster",
-            "a refusal",
-            f"{add} Create on the cluster, or on the topics by their prefix, for this user",
-        ),
-        (
-            (errors.UnknownTopicOrPartitionError,),
-            "the topic to exist",
-            "no such topic",
-            "make it with `clearline kafka init --config LINE.yaml`",
-        ),
-        (
-            (errors.MessageSizeTooLargeError, errors.RecordListTooLargeError),
-            "a message within the limits",
-            "a larger one",
-            "raise kafka.message_max_mb and max.message.bytes of the topic, or send smaller pictures",
-        ),
-        (
-            (errors.InvalidReplicationFactorError,),
-            "as many brokers as there shall be replicas",
-            "fewer",
-            "lower --replication, or start more brokers",
-        ),
-        (
-            (errors.UnsupportedVersionError, errors.UnrecognizedBrokerVersion),
-            "a broker of Kafka 2.1 or later",
-            "one that lacks a request",
-            "upgrade the broker",
-        ),
-    )
 
 
 def _own_words(error: BaseException, *, secrets: Sequence[str]) -> str:

@@ -9,7 +9,7 @@ from base64 import b64encode
 from urllib.parse import SplitResult, unquote, urlsplit
 
 from pipeline.errors import SourceError, SourceUnavailable
-from workers.sources.encoded import decode
+from workers.encoded import decode
 from workers.sources.multipart import MultipartParser, boundary_of
 from workers.sources.reader import MAX_SKIP, Picture, ReaderTerms, StreamInfo
 

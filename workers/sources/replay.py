@@ -14,7 +14,7 @@ import numpy as np
 from pipeline.errors import BadFrame, ConfigError, SourceError, SourceExhausted, SourceUnavailable
 from pipeline.interfaces import Clock
 from pipeline.types import SourceFrame, UInt8Array
-from workers.sources.encoded import decode, is_jpeg_or_png
+from workers.encoded import decode, is_jpeg_or_png
 from workers.sources.ffmpeg import codec_name, prepare_ffmpeg
 from workers.sources.files import IMAGE_SUFFIXES, list_files
 from workers.sources.reader import StreamInfo

@@ -8,7 +8,7 @@ import pytest
 
 from pipeline.errors import BadFrame
 from tests.servers.videos import picture
-from workers.sources.encoded import decode, is_cut
+from workers.encoded import decode, is_cut
 
 
 def encode(ending: str) -> bytes:

@@ -1,0 +1,1 @@
+"""Label-free drift charts whose false-alarm rate holds on a line; sensor checks, audit charts, SPC."""

@@ -1,0 +1,1 @@
+"""Decides whether a new head may go live, and whether it may stay."""
