@@ -12,9 +12,12 @@ from pipeline.batcher import Batcher
 from pipeline.encoders.build import EncoderBundle
 from pipeline.encoders.ladder import landmarks, measure_cost
 from pipeline.types import Prediction
+from workers.adaptation.loop import AdaptationLoop
+from workers.adaptation.tap import Tap
 from workers.clock import SystemClock
 from workers.config import LineConfig, load_config
 from workers.config_cameras import CameraConfig
+from workers.inference import LiveHead
 from workers.line import Line, Say, quiet
 from workers.metrics import Metrics
 from workers.opening import open_encoder, open_feeds, open_head, open_sinks
@@ -40,7 +43,8 @@ class Pipeline:
         self._config = config
         self._stopped = False
         capture_clock = SystemClock()
-        metrics = Metrics(clock=capture_clock, version=version("clearline"))
+        metrics = self._metrics = Metrics(clock=capture_clock, version=version("clearline"))
+        self.adaptation: AdaptationLoop | None = None
         say(f"loading encoder {config.encoder.model} ({config.encoder.backend})")
         encoder = open_encoder(config)
         opened = open_head(config, encoder=encoder)
@@ -52,6 +56,7 @@ class Pipeline:
         self._results = ResultsSink()
         feeds = open_feeds(config, carried=carried, encoder=encoder, clock=capture_clock, metrics=metrics)
         sinks = open_sinks(config, clock=capture_clock, metrics=metrics, sources=[feed.source for feed in feeds])
+        tap = None if config.adaptation is None else Tap(clock=SystemClock())
         self.line = Line(
             feeds=feeds,
             encoder=encoder.image,
@@ -61,6 +66,8 @@ class Pipeline:
             metrics=metrics,
             capture_clock=capture_clock,
             queue_batches=config.batching.queue_frames,
+            tap=tap,
+            beside=None if tap is None else self._adaptation(tap, encoder=encoder, metrics=metrics),
         )
         metrics.bind_ready(lambda: not self.line.unready())
         self.server = StatusServer(
@@ -71,6 +78,25 @@ class Pipeline:
             health=self._health,
             ready=self._ready,
         )
+
+    def _adaptation(self, tap: Tap, *, encoder: EncoderBundle, metrics: Metrics) -> AdaptationLoop:
+        from workers.opening_adaptation import open_adaptation
+
+        self.adaptation = open_adaptation(
+            self._config,
+            encoder=encoder,
+            tap=tap,
+            swap=self._swap,
+            clock=SystemClock(),
+            metrics=metrics,
+        )
+        return self.adaptation
+
+    def _swap(self, live: LiveHead) -> None:
+        """Another head from the next batch on, and everybody is told."""
+        self.line.swap(live)
+        self.head = live.decider.identity
+        self._metrics.head(self.head.name, self.head.version, self.head.bundle_sha256)
 
     @classmethod
     def from_config(cls, path: Path | str, *, say: Say = quiet) -> Pipeline:

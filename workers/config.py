@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from workers.config_adaptation import AdaptationConfig
 from workers.config_cameras import (
     BackoffConfig,
     CameraConfig,
@@ -244,6 +245,8 @@ class LineConfig(StrictModel):
     relay: RelayConfig = RelayConfig()
     topic_reader: KafkaSourceConfig | None = None
     """How `clearline worker infer` reads the topic of frames; null: as a source of type kafka does by default."""
+    adaptation: AdaptationConfig | None = None
+    """null: nothing is recorded, watched or refitted."""
     server: ServerConfig = ServerConfig()
     shutdown: ShutdownConfig = ShutdownConfig()
 

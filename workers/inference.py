@@ -15,7 +15,7 @@ from pipeline.batcher import Batcher
 from pipeline.decision import Decider
 from pipeline.errors import DataError
 from pipeline.interfaces import Clock, Encoder, Head, PipelinedEncoder
-from pipeline.types import Batch, DeadLetter, Features, Frame, Prediction
+from pipeline.types import Batch, DeadLetter, Features, Frame, Prediction, Scores
 from workers.capture import Item
 from workers.channel import Channel, ChannelClosed, Waiting
 from workers.ledger import Ledger
@@ -33,6 +33,9 @@ class LiveHead:
 
     head: Head
     decider: Decider
+
+
+TapLike = Callable[[Batch, Features, Scores, Sequence[Prediction], LiveHead], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +64,9 @@ class Inference:
         ledger: Ledger,
         clock: Clock,
         observe: Callable[[Batch, float], None],
+        tap: TapLike | None = None,
     ) -> None:
+        """`tap` is told of every decided batch before its buffers are used again; it must be quick."""
         self._n_in_flight = encoder.n_in_flight if isinstance(encoder, PipelinedEncoder) else 1
         self._submit = encoder.submit if isinstance(encoder, PipelinedEncoder) else partial(partial, encoder.encode)
         self._live = live
@@ -71,6 +76,7 @@ class Inference:
         self._ledger = ledger
         self._clock = clock
         self._observe = observe
+        self._tap = tap
 
     @property
     def live(self) -> LiveHead:
@@ -143,7 +149,10 @@ class Inference:
         ended_at = self._clock.monotonic()
         infer_s = ended_at - flight.started_at
         self._observe(batch, infer_s)
-        return live.decider.decide(scores, batch=batch, decided_at=ended_at, infer_s=infer_s)
+        predictions = live.decider.decide(scores, batch=batch, decided_at=ended_at, infer_s=infer_s)
+        if self._tap is not None:
+            self._tap(batch, features, scores, predictions, live)
+        return predictions
 
     def _refused(self, frame: Frame, error: Exception) -> DeadLetter:
         """One frame's letter, after making sure that an empty picture still passes: else the encoder is broken."""

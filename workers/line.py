@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 from pipeline.batcher import Batcher
 from pipeline.interfaces import Encoder, Sink
@@ -13,7 +13,7 @@ from workers.capture import Item
 from workers.captures import Captures, Feed, counts_as_json
 from workers.channel import Channel
 from workers.clock import SystemClock
-from workers.inference import Inference, LiveHead
+from workers.inference import Inference, LiveHead, TapLike
 from workers.ledger import Counts, Ledger
 from workers.metrics import Metrics
 from workers.publish import Outcome, Publish
@@ -21,6 +21,18 @@ from workers.supervisor import Stage, Supervisor
 from workers.tally import Tally, TallySummary
 
 SINK_RETRY_S = (0.1, 5.0)  # first and longest wait before a refusing sink is asked again
+
+
+class Beside(Protocol):
+    """A thread that is fed by the tap and ends after the line's own stages."""
+
+    def run(self) -> None:
+        """Return after `close`, when nothing is left."""
+        ...
+
+    def close(self) -> None:
+        """End soon."""
+        ...
 
 
 class Line:
@@ -37,6 +49,8 @@ class Line:
         metrics: Metrics,
         capture_clock: SystemClock,
         queue_batches: int,
+        tap: TapLike | None = None,
+        beside: Beside | None = None,
     ) -> None:
         """`capture_clock` is the one the sources wait on: it is closed when the line stops."""
         self._publish_clock = SystemClock()
@@ -48,8 +62,9 @@ class Line:
         self._frames: Channel[Item] = Channel(capacity=batcher.largest, clock=self._clock)
         self._outcomes: Channel[list[Outcome]] = Channel(capacity=queue_batches, clock=self._clock)
         self._captures = Captures(feeds, frames=self._frames, ledger=self.ledger, metrics=metrics, clock=capture_clock)
-        self._inference = self._make_inference(encoder, live=live, batcher=batcher)
+        self._inference = self._make_inference(encoder, live=live, batcher=batcher, tap=tap)
         self._publish = self._make_publish()
+        self._beside = beside
         self._supervisor = Supervisor(self._stages(), clock=self._clock)
         metrics.bind_ledger(self.ledger.counts)
         self._started_at = self._clock.monotonic()
@@ -113,7 +128,12 @@ class Line:
         """The balance and the figures so far."""
         return self.ledger.total(), self.tally.summary()
 
-    def _make_inference(self, encoder: Encoder, *, live: LiveHead, batcher: Batcher) -> Inference:
+    @property
+    def live(self) -> LiveHead:
+        """The head that the next batch will meet."""
+        return self._inference.live
+
+    def _make_inference(self, encoder: Encoder, *, live: LiveHead, batcher: Batcher, tap: TapLike | None) -> Inference:
         return Inference(
             encoder=encoder,
             live=live,
@@ -123,6 +143,7 @@ class Line:
             ledger=self.ledger,
             clock=self._clock,
             observe=self._on_batch,
+            tap=tap,
         )
 
     def _make_publish(self) -> Publish:
@@ -141,6 +162,7 @@ class Line:
             Stage("capture", self._captures.runs, self._captures.close, self._frames.close),
             Stage("inference", [self._inference.run], self._frames.close, self._outcomes.close),
             Stage("publish", [self._publish.run], self._outcomes.close, self._abandon_sinks),
+            *([] if self._beside is None else [Stage("adaptation", [self._beside.run], self._beside.close)]),
         ]
 
     def _abandon_sinks(self) -> None:

@@ -223,6 +223,15 @@ class Metrics:
         """So many messages were given up."""
         self._families["outbox_shed_total"].at(sink, reason).inc(n)
 
+    def adaptation(self, name: str, value: float, *labels: str) -> None:
+        """A metric of the loop beside the line: a gauge is set, a counter grows by `value`."""
+        family = self._families[name]
+        child = family.at(*labels) if family.spec.labels else family.metric
+        if family.spec.kind == "counter":
+            child.inc(value)
+        else:
+            child.set(value)
+
     def head(self, name: str, version: int, sha256: str) -> None:
         """This head is live, and no other of its name."""
         info = self._families["head_info"]

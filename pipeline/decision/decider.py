@@ -11,7 +11,7 @@ import numpy.typing as npt
 from pipeline.decision.policy import VERDICTS, DecisionPolicy, Rule
 from pipeline.decision.probabilities import softmax
 from pipeline.decision.unknown import text_margin
-from pipeline.types import Batch, BatchTiming, Confusion, Float32Array, Prediction, Scores
+from pipeline.types import Batch, BatchTiming, Confusion, Decision, Float32Array, Prediction, Scores
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,21 +33,37 @@ class Decider:
         """Raises ConfigError when the policy names classes that the head does not know."""
         self._rule = Rule(policy, classes=classes)
         self._classes = tuple(classes)
-        self._temperature = temperature
-        self._identity = identity
+        self.policy = policy
+        self.temperature = temperature
+        self.identity = identity
 
-    def decide(self, scores: Scores, *, batch: Batch, decided_at: float, infer_s: float) -> list[Prediction]:
-        """Predictions of the n real rows, in the batch's order."""
-        n, names, head = batch.n_real, self._classes, self._identity
-        logits, zero_shot = scores.logits[:n], scores.zero_shot[:n]
-        probabilities = softmax(logits / self._temperature)
+    def with_policy(self, policy: DecisionPolicy) -> Decider:
+        """The same head under another policy."""
+        return Decider(classes=self._classes, temperature=self.temperature, policy=policy, identity=self.identity)
+
+    def judge(self, scores: Scores) -> list[tuple[int, Decision]]:
+        """Class number and verdict of every row, without making predictions of them."""
+        _, winner, verdicts = self._judged(scores, n=scores.logits.shape[0])
+        return [(label, VERDICTS[code]) for label, code in zip(winner.tolist(), verdicts, strict=True)]
+
+    def _judged(self, scores: Scores, *, n: int) -> tuple[Float32Array, npt.NDArray[np.intp], list[int]]:
+        """Probabilities, winner and verdict code of the first n rows."""
+        logits = scores.logits[:n]
+        probabilities = softmax(logits / self.temperature)
         winner = logits.argmax(axis=1)
         verdicts = self._rule.verdicts(
             probabilities,
             label=winner,
             novelty=None if scores.novelty is None else scores.novelty[:n],
-            text_margin=text_margin(zero_shot) if self._rule.uses_text_margin else None,
-        ).tolist()
+            text_margin=text_margin(scores.zero_shot[:n]) if self._rule.uses_text_margin else None,
+        )
+        return probabilities, winner, verdicts.tolist()
+
+    def decide(self, scores: Scores, *, batch: Batch, decided_at: float, infer_s: float) -> list[Prediction]:
+        """Predictions of the n real rows, in the batch's order."""
+        n, names, head = batch.n_real, self._classes, self.identity
+        logits, zero_shot = scores.logits[:n], scores.zero_shot[:n]
+        probabilities, winner, verdicts = self._judged(scores, n=n)
         confidence = probabilities[np.arange(n), winner].tolist()
         confusions = self._confusions(logits, zero_shot, winner)
         all_probabilities, zero_shot_winner = probabilities.tolist(), zero_shot.argmax(axis=1).tolist()

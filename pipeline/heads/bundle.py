@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import struct
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from pipeline.types import EncoderInfo
 
 FORMAT = "clearline.head"
 FORMAT_VERSION = 2
+METADATA_KEY = "head"  # one key: safetensors writes several in any order, and the bytes would not be the same
 REFIT = "fit the head again with `clearline head fit`, or load the bundle that belongs here"
 
 
@@ -33,7 +35,8 @@ class Provenance:
     texts_sha256: str | None  # of the text dictionary; None without one
     support_sha256: str  # of the labelled images
     code_version: str
-    created_at: str  # ISO 8601, UTC
+    created_at: str  # ISO 8601, UTC; of the bundle, so fitting again with the same instant gives the same bytes
+    recipe: Mapping[str, Any] = field(default_factory=dict)  # what else to know to fit it again; plain values
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +71,7 @@ class HeadBundle:
 def bundle_bytes(
     fitted: FittedHead, *, encoder: EncoderInfo, version: int, provenance: Provenance, evidence: Evidence = NO_EVIDENCE
 ) -> bytes:
-    """The content of a bundle file."""
+    """The content of a bundle file; the same inputs always give the same bytes."""
     settings, weights = head_to_parts(fitted.head)
     beside, arrays = evidence_to_parts(evidence)
     tensors: Stored = {**weights, **arrays}
@@ -86,8 +89,8 @@ def bundle_bytes(
         tensors={name: _sha(_described(a)) for name, a in tensors.items()},
     )
     text = json.dumps(asdict(manifest), sort_keys=True, ensure_ascii=False, allow_nan=False)
-    metadata = {"manifest": text, "manifest_sha256": _sha(text.encode())}
-    return safetensors.numpy.save({k: np.asarray(v) for k, v in tensors.items()}, metadata=metadata)
+    header = json.dumps({"manifest": text, "manifest_sha256": _sha(text.encode())}, sort_keys=True, ensure_ascii=False)
+    return safetensors.numpy.save({k: np.asarray(v) for k, v in tensors.items()}, metadata={METADATA_KEY: header})
 
 
 def encoder_identity(encoder: EncoderInfo) -> dict[str, Any]:
@@ -144,10 +147,11 @@ def _open(content: bytes, *, path: Path) -> tuple[Manifest, Stored]:
         tensors = safetensors.numpy.load(content)
         length = struct.unpack("<Q", content[:8])[0]
         metadata = json.loads(content[8 : 8 + length]).get("__metadata__", {})
-    except (SafetensorError, struct.error, ValueError, KeyError) as error:
+        stored = dict(json.loads(metadata[METADATA_KEY])) if METADATA_KEY in metadata else metadata  # older: two keys
+    except (SafetensorError, struct.error, ValueError, KeyError, TypeError) as error:
         got = f"{len(content)} bytes: {error}"
         raise BundleError(f"{path}: expected a whole safetensors file, got {got}; {REFIT}") from error
-    text, stated = metadata.get("manifest", ""), metadata.get("manifest_sha256", "")
+    text, stated = str(stored.get("manifest", "")), str(stored.get("manifest_sha256", ""))
     if not text:
         raise BundleError(f"{path}: expected a head bundle, got a safetensors file without manifest; {REFIT}")
     _same_sum(text.encode(), stated=stated, what="manifest", path=path)

@@ -1,7 +1,8 @@
 """Versions of a head in one folder, and which of them is live.
 
 `000001.head`, `000002.head`, ... are bundles that never change; `live` is a small JSON file that names one of them with
-its SHA-256. Each is written beside and renamed, so a kill at any point leaves a folder that loads.
+its SHA-256, and those that were live before it. Each is written beside and renamed, so a kill at any point leaves a
+folder that loads.
 """
 
 from __future__ import annotations
@@ -11,8 +12,9 @@ import json
 import os
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from pipeline.errors import BundleError, DataError
 from pipeline.heads.atomic import TEMPORARY_PREFIX, write_atomic
@@ -23,6 +25,7 @@ from pipeline.types import EncoderInfo
 
 LIVE = "live"
 SUFFIX = ".head"
+MAX_BEFORE = 32  # versions that were live before, remembered for going back
 _NAME = re.compile(r"^(\d{6,})\.head$")
 
 
@@ -62,7 +65,11 @@ def save(
 
 
 def promote(folder: Path, *, version: int, encoder: EncoderInfo | None) -> HeadBundle:
-    """Make an existing version live, after verifying it."""
+    """Make an existing version live, after verifying it.
+
+    One that was live before is gone back to: what came after it is forgotten, so that going back twice never returns
+    to the head that was left.
+    """
     with _locked(folder):
         bundle = load_bundle(bundle_path(folder, version=version), encoder=encoder)
         _point(folder, bundle=bundle)
@@ -87,7 +94,7 @@ def live_version(folder: Path) -> tuple[int, str]:
     """Version and SHA-256 that `live` names. Raises BundleError."""
     path = folder / LIVE
     try:
-        pointer = json.loads(path.read_text(encoding="utf-8"))
+        pointer = _pointer(folder)
         return int(pointer["version"]), str(pointer["sha256"])
     except FileNotFoundError as error:
         there = ", ".join(map(str, versions(folder))) or "none"
@@ -100,9 +107,32 @@ def live_version(folder: Path) -> tuple[int, str]:
         ) from error
 
 
+def versions_before(folder: Path) -> tuple[int, ...]:
+    """Versions that were live before the one that is, oldest first: the last is what a rollback goes back to."""
+    try:
+        return tuple(int(version) for version in _pointer(folder).get("before", ()))
+    except (OSError, ValueError, TypeError, AttributeError):
+        return ()  # nothing to go back to; a broken pointer is told of where the head is loaded
+
+
+def _pointer(folder: Path) -> dict[str, Any]:
+    pointer: dict[str, Any] = json.loads((folder / LIVE).read_text(encoding="utf-8"))
+    return pointer
+
+
 def _point(folder: Path, *, bundle: HeadBundle) -> None:
-    text = json.dumps({"version": bundle.version, "sha256": bundle.sha256})
-    write_atomic(folder / LIVE, content=text.encode())
+    pointer = {"version": bundle.version, "sha256": bundle.sha256, "before": _before(folder, version=bundle.version)}
+    write_atomic(folder / LIVE, content=json.dumps(pointer).encode())
+
+
+def _before(folder: Path, *, version: int) -> list[int]:
+    """What will have been live before this version."""
+    known = [*versions_before(folder)]
+    with suppress(BundleError):  # the first, or a pointer that cannot be read: there is nothing to add
+        known.append(live_version(folder)[0])
+    if version in known:
+        known = known[: known.index(version)]
+    return known[-MAX_BEFORE:]
 
 
 @contextmanager

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -20,6 +20,7 @@ from pipeline.heads.fit import fit_head
 from pipeline.heads.fitted import FittedHead, Material
 from pipeline.heads.report import Accuracy, FitReport
 from pipeline.heads.support import SupportSet
+from pipeline.types import Features
 from workers.clock import SystemClock
 from workers.commands.head_eval import head_eval
 from workers.commands.head_explain import head_explain
@@ -104,8 +105,11 @@ def fit_folder(
     if unlabelled is not None:
         pool = open_pool(unlabelled, config=config, encoder=opened.encoder, progress=progress)
     texts = opened.texts
+    labelled = opened.support.features
+    if config.adaptation is not None:  # what is recorded of a line is the embedding: its heads use nothing else
+        labelled = replace(labelled, features=Features(image=labelled.features.image))
     fitted = fit_head(
-        opened.support.features,
+        labelled,
         material=Material(text=texts.names, coder=texts.coder, pool=pool),
         kind=config.head.kind,
         fusion=fusion,

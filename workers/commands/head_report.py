@@ -14,13 +14,15 @@ import cv2
 import orjson
 import typer
 
-from pipeline.decision import CostMatrix
+from pipeline.decision import CostMatrix, DecisionPolicy
 from pipeline.errors import ConfigError, SinkError
 
 if TYPE_CHECKING:
+    from pipeline.decision import HeldOut
     from pipeline.evaluation.report.figures import Figures, Given
     from workers.commands.head_support import OpenedSupport, Progress
     from workers.config import LineConfig
+    from workers.config_decision import DecisionConfig
 
 COSTS = ("escape", "overkill", "mix_up", "review")
 JPEG_QUALITY = 85
@@ -32,9 +34,13 @@ Config = Annotated[Path, typer.Option(help="The line's configuration: its encode
 Out = Annotated[Path, typer.Option(help="The HTML file to write.")]
 Lang = Annotated[str, typer.Option(help="en or ja.")]
 KindOption = Annotated[str | None, typer.Option("--kind", help="Kind of head; default: the configured one.")]
-Costs = Annotated[str | None, typer.Option(help="Money per part: escape=80,overkill=6,mix_up=2,review=1.")]
-Currency = Annotated[str, typer.Option(help="Of the costs, three letters.")]
-Mix = Annotated[str | None, typer.Option(help="Shares of the line's parts, all classes: ok=0.98,dent=0.02.")]
+Costs = Annotated[
+    str | None, typer.Option(help="Money per part, instead of decision.costs: escape=80,overkill=6,mix_up=2,review=1.")
+]
+Currency = Annotated[str, typer.Option(help="Of --costs, three letters.")]
+Mix = Annotated[
+    str | None, typer.Option(help="Shares of the line's parts, instead of decision.line_mix: ok=0.98,dent=0.02.")
+]
 Least = Annotated[float, typer.Option(min=0, max=1, help="Accuracy that the sealed images have to show.")]
 Precision = Annotated[float, typer.Option(min=0, max=1, help="Target of each label's threshold.")]
 Draws = Annotated[int | None, typer.Option(min=1, help="Draws of the learning curve; default: 8, slow kinds 4.")]
@@ -70,7 +76,8 @@ def head_report(
     asked = replace(asked, least=least, precision=precision)
     with progress_shown() as progress:
         opened = open_support(images, config=loaded, progress=progress)
-        given = _priced(asked, costs=costs, currency=currency, classes=opened.support.features.classes)
+        classes = opened.support.features.classes
+        given = _priced(asked, decision=loaded.decision, costs=costs, currency=currency, classes=classes)
         figures = _figures(opened, given=given, progress=progress)
     _write(out, figures=figures, opened=opened, config=loaded, lang=say.lang)
     print(orjson.dumps({"report": str(out), **as_plain(figures)}).decode() if as_json else _summary(figures, out=out))
@@ -80,10 +87,13 @@ def _asked(config: LineConfig, *, kind: str | None, mix: str | None, draws: int 
     from pipeline.evaluation.report.figures import Given
     from workers.opening_decision import plain_policy
 
-    chosen = kind or config.head.kind
+    chosen, decision = kind or config.head.kind, config.decision
+    total = sum(decision.line_mix.values())
+    line_mix = {name: part / total for name, part in decision.line_mix.items()} or None
     return Given(
-        policy=plain_policy(config.decision),
-        mix=None if mix is None else _numbers(mix, option="--mix"),
+        good_classes=frozenset(decision.good_classes),
+        policy=lambda _held_out, _temperature: plain_policy(decision),
+        mix=line_mix if mix is None else _numbers(mix, option="--mix"),
         kind=chosen,
         n_draws=draws or DRAWS_OF_SLOW.get(chosen, DRAWS),
         seed=seed,
@@ -149,23 +159,36 @@ def _summary(figures: Figures, *, out: Path) -> str:
     return f"{out}: {state}; {shown}, on {found.n} sealed images"
 
 
-def _priced(given: Given, *, costs: str | None, currency: str, classes: tuple[str, ...]) -> Given:
-    """With the costs of the command, else those of the configured policy."""
-    if costs is None:
-        return replace(given, costs=given.policy.costs)
-    stated = _numbers(costs, option="--costs")
+def _priced(
+    asked: Given, *, decision: DecisionConfig, costs: str | None, currency: str, classes: tuple[str, ...]
+) -> Given:
+    """With the costs of the command, else of the configuration, and the policy that follows from held-out rows."""
+    from workers.opening_decision import cost_matrix, decision_policy
+
+    def policy(held_out: HeldOut | None, temperature: float) -> DecisionPolicy:
+        return decision_policy(decision, classes=classes, held_out=held_out, temperature=temperature).policy
+
+    given = replace(asked, policy=policy)
+    if costs is not None:
+        return replace(given, costs=_matrix(costs, good=given.good_classes, currency=currency, classes=classes))
+    if decision.costs is None:
+        return given
+    return replace(given, costs=cost_matrix(decision.costs, classes=classes, good=decision.good_classes))
+
+
+def _matrix(text: str, *, good: frozenset[str], currency: str, classes: tuple[str, ...]) -> CostMatrix:
+    stated = _numbers(text, option="--costs")
     if set(stated) != set(COSTS):
-        raise ConfigError(f"--costs: expected {'=..,'.join(COSTS)}=.., got {costs}; state all four")
-    matrix = CostMatrix.build(
+        raise ConfigError(f"--costs: expected {'=..,'.join(COSTS)}=.., got {text}; state all four")
+    return CostMatrix.build(
         classes,
-        good_classes=given.policy.good_classes,
+        good_classes=good,
         escape=stated["escape"],
         overkill=stated["overkill"],
         mix_up=stated["mix_up"],
         review=stated["review"],
         currency=currency,
     )
-    return replace(given, costs=matrix)
 
 
 def _numbers(text: str, *, option: str) -> dict[str, float]:

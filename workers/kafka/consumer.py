@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -13,6 +14,7 @@ from kafka import KafkaConsumer, TopicPartition
 from kafka.consumer.subscription_state import AsyncConsumerRebalanceListener
 from kafka.coordinator.assignors.cooperative_sticky import CooperativeStickyAssignor
 from kafka.errors import KafkaError
+from kafka.net.compat import KafkaNetClient
 from kafka.structs import OffsetAndMetadata
 
 from pipeline.interfaces import Clock
@@ -23,7 +25,12 @@ log = structlog.get_logger()
 
 POLL_MS = 100
 DRAIN_STEP_S = 0.02  # a rebalance looks so often whether the line has let go of what leaves
-MAX_POLL_RECORDS = 64
+MAX_POLL_RECORDS = 256
+FETCH_RATIO = 4  # a fetch brings at most this part of the buffer, so that the client itself holds little
+PARTITION_FETCH_BYTES = 1 << 20  # of one partition at once; a single message may be larger
+RECORD_BYTES = 1_000  # of a message beside its value, so that a flood of empty ones is bounded too
+COMMIT_TIMEOUT_MS = 2_000
+CLOSE_TIMEOUT_MS = 2_000
 
 Observe = Callable[[str, float], None]  # (rebalances | commit_failures, 1), (lag, messages)
 
@@ -68,7 +75,6 @@ class GroupConsumer:
         """Connects; raises the client's own error where it cannot. Blocks."""
         self.book = OffsetBook(numbers=tenures)
         self.failure: BaseException | None = None
-        self.group_metadata: Any = None  # of the last poll, for transactions
         self._terms, self._clock, self._observe = terms, clock, observe
         self._buffer: deque[Fetched] = deque()
         self._n_bytes = 0
@@ -76,23 +82,15 @@ class GroupConsumer:
         self._closing = threading.Event()  # no more records for the line
         self._leave_at: float | None = None
         self._commit_at = 0.0
-        self._client = KafkaConsumer(
-            **connection.kwargs(),
-            group_id=terms.group,
-            enable_auto_commit=False,
-            auto_offset_reset=terms.start,
-            allow_auto_create_topics=False,
-            isolation_level="read_committed",
-            partition_assignment_strategy=(CooperativeStickyAssignor,),
-            max_poll_records=MAX_POLL_RECORDS,
-            max_partition_fetch_bytes=max(1 << 20, terms.max_message_bytes),
-            session_timeout_ms=int(terms.session_timeout_s * 1e3),
-            heartbeat_interval_ms=int(terms.session_timeout_s * 1e3 / 6),
-            max_poll_interval_ms=int(terms.max_poll_interval_s * 1e3),
-        )
+        self._client = _connected(connection, terms=terms)
         self._client.subscribe([terms.topic], listener=_Listener(self))
         self._thread = threading.Thread(target=self._run, name=f"kafka-poll-{terms.topic}", daemon=True)
         self._thread.start()
+
+    @property
+    def group_metadata(self) -> Any:
+        """Who we are in the group at this moment, for transactions: a broker refuses those of an earlier moment."""
+        return self._client.group_metadata()
 
     def take(self, *, timeout_s: float) -> Fetched | None:
         """The next record, handed out and so awaited by the book; None when none came. Raises what ended the thread."""
@@ -100,7 +98,7 @@ class GroupConsumer:
             self._changed.wait_for(lambda: self._buffer or self.failure or self._closing.is_set(), timeout_s)
             while self._buffer and not self._closing.is_set():
                 fetched = self._buffer.popleft()
-                self._n_bytes -= len(fetched.record.value or b"")
+                self._n_bytes -= _size(fetched.record)
                 if self.book.hand_out(fetched.partition, tenure=fetched.tenure):
                     return fetched
             if self.failure is not None:
@@ -123,12 +121,14 @@ class GroupConsumer:
         try:
             while not self._left():
                 self._poll()
-        except (KafkaError, OSError) as error:
+        except Exception as error:  # noqa: BLE001 - the client's own faults are cured by a new client as well
             self.failure = error
         finally:
+            self._leave_at = self._clock.monotonic()
             with self._changed:
                 self._changed.notify_all()
-            self._client.close(autocommit=False, timeout_ms=2_000)
+            with contextlib.suppress(Exception):  # the group notices by its session time-out
+                self._client.close(autocommit=False, timeout_ms=CLOSE_TIMEOUT_MS)
 
     def _left(self) -> bool:
         """Time to go: nothing is out any more, or the wait has been long enough. Commits first."""
@@ -141,14 +141,13 @@ class GroupConsumer:
         self._apply_pauses()
         for topic_partition, records in self._client.poll(timeout_ms=POLL_MS).items():
             partition = (topic_partition.topic, topic_partition.partition)
-            tenure = self.book.tenure(partition)
+            tenure = self.book.arrived(partition, offset=records[0].offset)
             if tenure is None or self._closing.is_set():
                 continue
             with self._changed:
                 self._buffer.extend(Fetched(record, partition, tenure) for record in records)
-                self._n_bytes += sum(len(record.value or b"") for record in records)
+                self._n_bytes += sum(map(_size, records))
                 self._changed.notify_all()
-        self.group_metadata = self._client.group_metadata()
         now = self._clock.monotonic()
         if now >= self._commit_at:
             self._commit_at = now + self._terms.commit_interval_s
@@ -187,7 +186,7 @@ class GroupConsumer:
         if not due:
             return
         try:
-            self._client.commit(_offsets(due), timeout_ms=2_000)
+            self._client.commit(_offsets(due), timeout_ms=COMMIT_TIMEOUT_MS)
             self.book.committed(due)
         except KafkaError as error:
             self._commit_failed(error)
@@ -202,18 +201,16 @@ class GroupConsumer:
         self._observe("rebalances", 1)
         self._forget_buffered(set(partitions))
         give_up_at = self._clock.monotonic() + self._terms.drain_s
-        while True:
-            drained = self.book.wait_drained(timeout_s=DRAIN_STEP_S, partitions=partitions)
-            due = self.book.due(partitions) if self._terms.commits else {}
-            if due:
-                try:
-                    await self._client.commit_async(_offsets(due))
-                    self.book.committed(due)
-                except KafkaError as error:
-                    self._commit_failed(error)
+        try:
+            while self._leave_at is None and self._clock.monotonic() < give_up_at:
+                if self.book.wait_drained(timeout_s=DRAIN_STEP_S, partitions=partitions):
                     break
-            if drained or self._clock.monotonic() >= give_up_at:
-                break
+                await self._client.commit_async({})  # of nothing: it gives the client's loop a turn
+            due = self.book.due(partitions) if self._terms.commits and self._leave_at is None else {}
+            if due:
+                await self._client.commit_async(_offsets(due))
+        except KafkaError as error:
+            self._commit_failed(error)
         self.book.revoke(partitions)
 
     def lose(self, partitions: list[Partition]) -> None:
@@ -227,7 +224,38 @@ class GroupConsumer:
         with self._changed:
             kept = [one for one in self._buffer if one.partition not in partitions]
             self._buffer = deque(kept)
-            self._n_bytes = sum(len(one.record.value or b"") for one in kept)
+            self._n_bytes = sum(_size(one.record) for one in kept)
+
+
+def _connected(connection: KafkaConnection, *, terms: ConsumerTerms) -> KafkaConsumer:
+    """A client that has found a broker. Raises its errors; then none of its threads stays behind."""
+    opened: list[KafkaNetClient] = []
+
+    def network(**settings: Any) -> KafkaNetClient:
+        opened.append(KafkaNetClient(**settings))
+        return opened[-1]
+
+    try:
+        return KafkaConsumer(
+            **connection.kwargs(),
+            kafka_client=network,
+            group_id=terms.group,
+            enable_auto_commit=False,
+            auto_offset_reset=terms.start,
+            allow_auto_create_topics=False,
+            isolation_level="read_committed",
+            partition_assignment_strategy=(CooperativeStickyAssignor,),
+            max_poll_records=MAX_POLL_RECORDS,
+            max_partition_fetch_bytes=PARTITION_FETCH_BYTES,
+            fetch_max_bytes=max(PARTITION_FETCH_BYTES, terms.buffer_bytes // FETCH_RATIO),
+            session_timeout_ms=int(terms.session_timeout_s * 1e3),
+            heartbeat_interval_ms=int(terms.session_timeout_s * 1e3 / 6),
+            max_poll_interval_ms=int(terms.max_poll_interval_s * 1e3),
+        )
+    except BaseException:
+        for one in opened:
+            one.close()
+        raise
 
 
 class _Listener(AsyncConsumerRebalanceListener):  # type: ignore[misc]  # the client is untyped
@@ -245,6 +273,10 @@ class _Listener(AsyncConsumerRebalanceListener):  # type: ignore[misc]  # the cl
 
     async def on_partitions_lost(self, lost: Iterable[TopicPartition]) -> None:
         self._consumer.lose(_plain(lost))
+
+
+def _size(record: Any) -> int:
+    return len(record.value or b"") + RECORD_BYTES
 
 
 def _plain(partitions: Iterable[TopicPartition]) -> list[Partition]:

@@ -169,7 +169,7 @@ def _greet(connection: KafkaConnection, wire: Wire, *, host: tuple[str, int]) ->
                 f"{protocol} and ca_file to the authority of its certificate"
             ) from error
         raise _Found("expected a Kafka broker, got something that does not speak its protocol; check port") from error
-    except ssl.SSLError as error:  # TLS 1.3 refuses a client certificate only now
+    except ssl.SSLError as error:  # TLS 1.3 may refuse a client certificate as late as now
         raise _Found(_certificate_refused(connection, error=error)) from error
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -11,6 +12,10 @@ import numpy as np
 from pipeline.errors import BadFrame
 from pipeline.types import FrameOrigin, FrameRef, UInt8Array
 from workers.encoded import decode
+
+LATEST_S = 253_402_300_800.0  # the year 10000: no calendar writes it
+LARGEST = 2**63 - 1  # JSON readers keep no larger integer
+LONGEST_SHOWN = 100  # characters of a header in a message to people
 
 JPEG, PNG, RAW = "image/jpeg", "image/png", "image/x-raw-bgr8"
 Headers = Sequence[tuple[str, bytes]]
@@ -110,7 +115,7 @@ def _pixels(value: bytes, *, headers: Mapping[str, bytes], where: str) -> UInt8A
     if kind in (JPEG, PNG, "image/jpg"):
         return decode(value, where=where)
     if kind != RAW:
-        raise _Refused("content_type", f"expected content-type {JPEG}, {PNG} or {RAW}, got {kind!r}")
+        raise _Refused("content_type", f"expected content-type {JPEG}, {PNG} or {RAW}, got {kind[:LONGEST_SHOWN]!r}")
     height, width = _number(headers, "height"), _number(headers, "width")
     if min(height, width) < 1 or height * width * 3 != len(value):
         raise _Refused("headers", f"expected {height} x {width} x 3 bytes of raw pixels, got {len(value)}")
@@ -119,25 +124,36 @@ def _pixels(value: bytes, *, headers: Mapping[str, bytes], where: str) -> UInt8A
 
 def _instant(headers: Mapping[str, bytes], *, position: KafkaPosition) -> float:
     text = _text(headers, "captured-at", default="")
+    seconds = _seconds(text) if text else position.timestamp_ms / 1e3
+    if 0.0 <= seconds < LATEST_S:
+        return seconds
     if not text:
-        return position.timestamp_ms / 1e3
+        return 0.0  # the message's own timestamp is nobody's promise
+    raise _Refused("headers", f"expected captured-at in seconds since 1970 or RFC 3339, got {text[:LONGEST_SHOWN]!r}")
+
+
+def _seconds(text: str) -> float:
+    """Since 1970; NaN for what is no time."""
     try:
         return float(text)
     except ValueError:
         pass
     try:
         when = datetime.fromisoformat(text)
-    except ValueError as error:
-        raise _Refused("headers", f"expected captured-at in seconds since 1970 or RFC 3339, got {text!r}") from error
-    return when.replace(tzinfo=when.tzinfo or UTC).timestamp()
+        return when.replace(tzinfo=when.tzinfo or UTC).timestamp()
+    except (ValueError, OverflowError):
+        return math.nan
 
 
 def _number(headers: Mapping[str, bytes], name: str) -> int:
     text = _text(headers, name, default="")
     try:
-        return int(text)
-    except ValueError as error:
-        raise _Refused("headers", f"expected a whole number in header {name}, got {text!r}") from error
+        number = int(text)
+    except ValueError:
+        number = -1
+    if not 0 <= number <= LARGEST:
+        raise _Refused("headers", f"expected a whole number from 0 in header {name}, got {text[:LONGEST_SHOWN]!r}")
+    return number
 
 
 def _text(headers: Mapping[str, bytes], name: str, *, default: str) -> str:

@@ -15,6 +15,7 @@ class _Tenure:
 
     number: int
     n_out: int = 0
+    first: int | None = None  # offset of the first message of this stay
     next_offset: int | None = None  # one past the last that came to an end; what a commit says
     committed: int | None = None
 
@@ -47,6 +48,16 @@ class OffsetBook:
         held = self._tenures.get(partition)
         return None if held is None else held.number
 
+    def arrived(self, partition: Partition, *, offset: int) -> int | None:
+        """Messages from `offset` on have been fetched: the tenure they belong to; None when it has left meanwhile."""
+        with self._changed:
+            held = self._tenures.get(partition)
+            if held is None:
+                return None
+            if held.first is None:
+                held.first = offset
+            return held.number
+
     def hand_out(self, partition: Partition, *, tenure: int) -> bool:
         """A message leaves for the line; False when its partition has left meanwhile, and nobody may have it."""
         with self._changed:
@@ -78,9 +89,11 @@ class OffsetBook:
             }
 
     def next_offset(self, partition: Partition) -> int | None:
-        """One past the last message that came to an end; None before the first."""
+        """Of the first message that has not come to an end; None before the first was fetched."""
         held = self._tenures.get(partition)
-        return None if held is None else held.next_offset
+        if held is None:
+            return None
+        return held.first if held.next_offset is None else held.next_offset
 
     def committed(self, offsets: Mapping[Partition, int]) -> None:
         """The broker has them."""

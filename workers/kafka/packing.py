@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import socket
+from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import orjson
 
@@ -17,6 +18,7 @@ from workers.sinks.event import SCHEMA_VERSION, printable, rfc3339, to_event
 RESULT_TYPE = "clearline.result.v1"
 STATE_TYPE = "clearline.state.v1"
 STATE_AFTER = 3  # equal labels in a row before a region counts as being in that state
+CHANGES_KEPT = 64  # of a region, for the events that are packed again
 
 Headers = tuple[tuple[str, bytes], ...]
 
@@ -37,12 +39,17 @@ class _State:
     label: str | None = None
     candidate: str | None = None
     n: int = 0
-    last_event_id: str = ""
-    last_answer: str | None = None
+    epoch: int = 0
+    sequence: int = -1  # the last that counted
+    changes: OrderedDict[int, str] = field(default_factory=OrderedDict)  # by sequence: what it changed from
 
 
 class Debouncer:
-    """A state changes after `after` equal labels in a row; asked twice about one event it answers the same."""
+    """A state changes after `after` equal labels in a row; asked again about an event it answers the same.
+
+    A batch is packed again when its delivery failed, and frames come again when a partition does: what has counted
+    already counts no second time.
+    """
 
     def __init__(self, *, after: int = STATE_AFTER) -> None:
         self._after = after
@@ -52,14 +59,20 @@ class Debouncer:
         """The label the region has changed from ("" at first), or None where it has not changed."""
         ref = prediction.ref
         state = self._states.setdefault((ref.source_id, ref.roi_id), _State())
-        if ref.event_id == state.last_event_id:
-            return state.last_answer
+        if ref.epoch == state.epoch and ref.sequence <= state.sequence:
+            return state.changes.get(ref.sequence)
+        if ref.epoch != state.epoch:
+            state.changes.clear()
+        state.epoch, state.sequence = ref.epoch, ref.sequence
         state.n = state.n + 1 if prediction.label == state.candidate else 1
         state.candidate = prediction.label
-        state.last_event_id, state.last_answer = ref.event_id, None
-        if prediction.label != state.label and state.n >= self._after:
-            state.last_answer, state.label = state.label or "", prediction.label
-        return state.last_answer
+        if prediction.label == state.label or state.n < self._after:
+            return None
+        before, state.label = state.label or "", prediction.label
+        state.changes[ref.sequence] = before
+        if len(state.changes) > CHANGES_KEPT:
+            state.changes.popitem(last=False)
+        return before
 
 
 class Packer:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import contextlib
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, Final
 
 import structlog
-from kafka import KafkaProducer, TopicPartition
-from kafka.errors import KafkaError, MessageSizeTooLargeError
+from kafka import KafkaAdminClient, KafkaProducer, TopicPartition
+from kafka.errors import KafkaError, KafkaTimeoutError, MessageSizeTooLargeError
 from kafka.structs import OffsetAndMetadata
 
 from pipeline.errors import SinkError
@@ -21,30 +22,45 @@ log = structlog.get_logger()
 CONNECT_S = 4.0  # until a send gives up finding a broker
 DELIVERY_S = 8.0  # until a batch counts as not delivered
 TRANSACTION_S = 20.0  # a dead worker's open transaction holds up readers for so long
+LINGER_MS = 20  # a send is flushed at once; until then its messages wait for each other, and travel together
+BATCH_BYTES = 256 * 1024  # the client's 16 KB is less than one picture
+TOO_LARGE_FACTOR = 4  # how far beyond the agreed size a message is tried: its topic decides what it takes
+REQUEST_MAX_BYTES = 90_000_000  # a broker cuts the connection at 100 MB (socket.request.max.bytes)
 
 
 class ParcelProducer:
     """One thread. Connects at the first send; after any failure it begins anew, so that nothing half sent lingers."""
 
     def __init__(
-        self, connection: KafkaConnection, *, max_message_bytes: int, transactional_id: str | None = None
+        self,
+        connection: KafkaConnection,
+        *,
+        max_message_bytes: int,
+        transactional_id: str | None = None,
+        transaction_s: float = TRANSACTION_S,
     ) -> None:
         self._connection = replace(connection, api_timeout_s=CONNECT_S, request_timeout_s=CONNECT_S)
-        self._max_message_bytes = max_message_bytes
+        self._max_request_bytes = min(TOO_LARGE_FACTOR * max_message_bytes, REQUEST_MAX_BYTES)
         self._transactional_id = transactional_id
-        self._client: KafkaProducer | None = None
+        self._transaction_s = transaction_s
+        self._client: _BoundedProducer | None = None
+        self._to_cut: set[str] = set()  # event ids that a topic has refused as too large, until they are through
 
     def send(self, parcels: Sequence[Parcel]) -> None:
         """Return when every in-sync replica has all of them. Raises SinkError; some may be there then."""
         try:
-            client = self._opened()
-            self._flush(client, parcels)
-        except (KafkaError, OSError) as error:
+            self._flush(self._opened(), parcels)
+        except Exception as error:
             self._abandon()
-            raise SinkError(f"kafka: {why(self._connection, error)}") from error
+            raise self._refused(error) from error
+        self._to_cut.clear()
 
     def send_atomically(self, parcels: Sequence[Parcel], *, offsets: Mapping[Partition, int], group: Any) -> None:
-        """All of them and the offsets in one transaction, or none. Raises SinkError."""
+        """All of them and the offsets in one transaction. Raises SinkError: then none, or, rarely, nobody knows.
+
+        After a SinkError ask `committed` before trying again: the broker may have ended the transaction and died
+        before it could say so.
+        """
         try:
             client = self._opened()
             client.begin_transaction()
@@ -53,60 +69,112 @@ class ParcelProducer:
                 at = {TopicPartition(*one): OffsetAndMetadata(offset, "", -1) for one, offset in offsets.items()}
                 client.send_offsets_to_transaction(at, group)
             client.commit_transaction()
-        except (KafkaError, OSError) as error:
+        except Exception as error:
             self._abort()
-            raise SinkError(f"kafka: {why(self._connection, error)}") from error
+            raise self._refused(error) from error
+        self._to_cut.clear()
+
+    def committed(self, partitions: Collection[Partition], *, group_id: str) -> dict[Partition, int]:
+        """The group's offsets, after whatever this producer's last transaction has come to. Raises SinkError."""
+        try:
+            self._opened()  # ends what its predecessor left open, and waits for it
+            admin = KafkaAdminClient(**self._connection.kwargs())
+            try:
+                found = admin.list_group_offsets({group_id: [TopicPartition(*one) for one in partitions]})[group_id]
+            finally:
+                admin.close()
+        except Exception as error:
+            self._abandon()
+            raise self._refused(error) from error
+        return {(one.topic, one.partition): at.offset for one, at in found.items() if at.offset >= 0}
 
     def close(self) -> None:
         """Everything sent has been waited for already; may be called twice."""
         client, self._client = self._client, None
         if client is not None:
-            client.close(timeout=CONNECT_S)
+            client.end(timeout_s=CONNECT_S)
 
     def _flush(self, client: KafkaProducer, parcels: Sequence[Parcel]) -> None:
         futures = [self._send_one(client, parcel) for parcel in parcels]
         client.flush(timeout=DELIVERY_S + CONNECT_S)
-        for future in futures:
-            if not future.succeeded():
-                raise future.exception or KafkaError("a record was neither acknowledged nor refused")
+        failed = [(parcel, future) for parcel, future in zip(parcels, futures, strict=True) if not future.succeeded()]
+        self._to_cut |= {
+            parcel.event_id for parcel, future in failed if isinstance(future.exception, MessageSizeTooLargeError)
+        }
+        if failed:
+            raise failed[0][1].exception or KafkaError("a record was neither acknowledged nor refused")
 
     def _send_one(self, client: KafkaProducer, parcel: Parcel) -> Any:
-        try:
-            return client.send(parcel.topic, value=parcel.value, key=parcel.key or None, headers=list(parcel.headers))
-        except MessageSizeTooLargeError:
-            log.warning("message too large, sent without its bytes", event_id=parcel.event_id, n=len(parcel.value))
-            told = [*parcel.headers, ("dlq_cut_bytes", str(len(parcel.value)).encode())]
-            return client.send(parcel.topic, value=b"", key=parcel.key or None, headers=told)
+        key, headers = parcel.key or None, list(parcel.headers)
+        if parcel.event_id not in self._to_cut:
+            try:
+                return client.send(parcel.topic, value=parcel.value, key=key, headers=headers)
+            except MessageSizeTooLargeError:
+                pass
+        log.warning("message too large, sent without its bytes", event_id=parcel.event_id, n=len(parcel.value))
+        headers.append(("dlq_cut_bytes", str(len(parcel.value)).encode()))
+        return client.send(parcel.topic, value=b"", key=key, headers=headers)
 
-    def _opened(self) -> KafkaProducer:
+    def _opened(self) -> _BoundedProducer:
         if self._client is None:
-            client = KafkaProducer(
+            client = _BoundedProducer(
                 **self._connection.kwargs(),
                 acks="all",
                 enable_idempotence=True,
                 transactional_id=self._transactional_id,
-                transaction_timeout_ms=int(TRANSACTION_S * 1e3),
+                transaction_timeout_ms=int(self._transaction_s * 1e3),
                 compression_type="lz4",
                 allow_auto_create_topics=False,
+                linger_ms=LINGER_MS,
+                batch_size=BATCH_BYTES,
                 delivery_timeout_ms=int(DELIVERY_S * 1e3),
                 max_block_ms=int(CONNECT_S * 1e3),
-                max_request_size=self._max_message_bytes,
+                max_request_size=self._max_request_bytes,
             )
             self._client = client
             if self._transactional_id is not None:
                 client.init_transactions()
         return self._client
 
+    def _refused(self, error: Exception) -> SinkError:
+        return SinkError(f"kafka: {why(self._connection, error)}")
+
     def _abort(self) -> None:
         """Begin anew: the next producer of this id ends what this one left open."""
         if self._client is not None:
-            try:
+            with contextlib.suppress(Exception):  # then the transaction is ended by the next producer, or by time
                 self._client.abort_transaction()
-            except (KafkaError, OSError):
-                log.warning("transaction could not be aborted; the next one ends it")
         self._abandon()
 
     def _abandon(self) -> None:
         client, self._client = self._client, None
         if client is not None:
-            client.close(timeout=0)
+            client.end(timeout_s=0.0)
+
+
+class _BoundedProducer(KafkaProducer):  # type: ignore[misc]  # the client is untyped
+    """The client, which waits for ever for the end of a transaction, and does not close while a message is out."""
+
+    _WAIT_MS: Final = (DELIVERY_S + CONNECT_S) * 1e3
+
+    def send_offsets_to_transaction(self, offsets: Any, group_metadata: Any) -> None:
+        self._await(self._transaction_manager.send_offsets_to_transaction(offsets, group_metadata))
+
+    def commit_transaction(self) -> None:
+        self._await(self._transaction_manager.begin_commit())
+
+    def abort_transaction(self) -> None:
+        self._await(self._transaction_manager.begin_abort())
+
+    def end(self, *, timeout_s: float) -> None:
+        """Close within about `timeout_s`, whatever is out; raises nothing."""
+        try:
+            self.close(timeout=timeout_s)
+        except Exception as error:  # noqa: BLE001 - whatever hinders it, the thread must not stay behind
+            log.debug("producer forced to close", cause=repr(error))
+            self._sender.force_close()
+
+    def _await(self, result: Any) -> None:
+        self._sender.wakeup()
+        if not result.wait(timeout_ms=self._WAIT_MS):
+            raise KafkaTimeoutError(f"the transaction did not end within {self._WAIT_MS / 1e3:g} s")

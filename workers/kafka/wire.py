@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import ssl
 from types import TracebackType
@@ -9,6 +10,7 @@ from typing import Any
 
 TLS_ALERT = b"\x15\x03"  # how a TLS server begins its refusal of plain text
 STEP_TIMEOUT_S = 2.0  # the diagnosis may not cost more than the failure
+_REFUSAL_S = 0.2
 _CHUNK = 65_536
 _DEFAULT_PORT = 9092
 
@@ -48,9 +50,17 @@ class Wire:
         if tls is not None:
             try:
                 self._socket = tls.wrap_socket(self._socket, server_hostname=address[0])
+                self._hear_refusal()
             except BaseException:
                 self._socket.close()
                 raise
+
+    def _hear_refusal(self) -> None:
+        """TLS 1.3 refuses a client certificate after the handshake; a request sent meanwhile would lose the refusal."""
+        self._socket.settimeout(_REFUSAL_S)
+        with contextlib.suppress(TimeoutError):
+            self._socket.recv(1)  # a Kafka broker says nothing by itself
+        self._socket.settimeout(STEP_TIMEOUT_S)
 
     def __enter__(self) -> Wire:
         return self

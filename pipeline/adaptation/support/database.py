@@ -70,7 +70,9 @@ class Database:
         self.encoder = encoder
         path.parent.mkdir(parents=True, exist_ok=True)
         with self._explained():
-            self._connection = sqlite3.connect(path, timeout=busy_timeout_s, isolation_level=None)
+            self._connection = sqlite3.connect(
+                path, timeout=busy_timeout_s, isolation_level=None, check_same_thread=False
+            )
         try:
             with self._explained():
                 self._open()

@@ -84,3 +84,17 @@ def test_a_folder_that_cannot_be_written_is_a_clear_error(tmp_path: Path) -> Non
     (tmp_path / "file").write_text("")
     with pytest.raises(DataError, match="expected a folder to write heads to"):
         save(tmp_path / "file" / "heads")
+
+
+def test_going_back_never_returns_to_the_head_that_was_left(tmp_path: Path) -> None:
+    for _ in range(3):
+        save(tmp_path)
+    assert registry.versions_before(tmp_path) == (1, 2)
+    registry.promote(tmp_path, version=2, encoder=encoder_info())
+    assert registry.versions_before(tmp_path) == (1,)
+    registry.promote(tmp_path, version=2, encoder=encoder_info())
+    assert registry.versions_before(tmp_path) == (1,), "the same version again changes nothing"
+
+
+def test_a_folder_without_a_live_head_has_nothing_before_it(tmp_path: Path) -> None:
+    assert registry.versions_before(tmp_path) == ()

@@ -81,6 +81,18 @@ def test_japanese_and_a_line_for_people(line: Path) -> None:
     assert "見逃し・過検出とその費用" in page
 
 
+def test_costs_and_mix_of_the_configuration_serve_where_the_command_states_none(line: Path) -> None:
+    plain = (line / "line.yaml").read_text()
+    more = "costs: {escape: 50, currency: JPY}, line_mix: {ok: 8, dent: 1, scratch: 1}"
+    (line / "stated.yaml").write_text(plain.replace("good_classes: [ok]", f"good_classes: [ok], {more}"))
+    place = ["report", str(line / "images"), "--config", str(line / "stated.yaml"), "--out", str(line / "stated.html")]
+    result = CliRunner().invoke(app, [*place, "--draws", "4", "--json"])
+    assert result.exit_code == 0, result.output
+    said = orjson.loads(result.stdout)
+    assert (said["setup"]["costs"]["escape"], said["setup"]["costs"]["currency"]) == ([50, 50], "JPY")
+    assert dict(said["damages"][2]["plan"]["mix"]) == pytest.approx({"ok": 0.8, "dent": 0.1, "scratch": 0.1})
+
+
 def test_the_same_pictures_are_sealed_whatever_they_are_called(line: Path, tmp_path: Path) -> None:
     first = orjson.loads(run(line, "--json").stdout)
     shutil.copytree(line / "images", tmp_path / "images")
@@ -165,6 +177,8 @@ def test_a_browser_shows_the_page_whole(browser: Any, pages: dict[str, Path], la
       const a = s.getBoundingClientRect(), b = t.getBoundingClientRect();
       return b.left < a.left - 1 || b.right > a.right + 1 || b.bottom > a.bottom + 1; })).map(s => s.outerHTML)"""
     assert page.evaluate(outside) == []
+    spilled = "[...document.querySelectorAll('.tile')].filter(t => t.scrollWidth > t.clientWidth).map(t => t.innerText)"
+    assert page.evaluate(spilled) == []
     page.close()
 
 

@@ -1,0 +1,65 @@
+"""What the line decided, handed to the loop beside it; the line never waits for it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from pipeline.decision.probabilities import softmax
+from pipeline.interfaces import Clock
+from pipeline.types import Batch, Features, Float32Array, Prediction, Scores, UInt8Array
+from workers.channel import Channel, ChannelClosed
+from workers.inference import LiveHead
+
+CAPACITY = 256  # batches that may wait; beyond it the oldest is left out and counted
+LANE = "tap"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Seen:
+    """One decided batch; arrays are copies."""
+
+    predictions: Sequence[Prediction]  # n
+    image: Float32Array  # (n, D), unit rows
+    probabilities: Float32Array  # (n, C), calibrated
+    labels: npt.NDArray[np.int64]  # (n,), class numbers
+    novelty: Float32Array | None  # (n,)
+    pixels: UInt8Array | None  # (n, S, S, 3) RGB, where pictures are wanted
+    head_version: int
+
+
+class Tap:
+    """Called by the inference thread after every batch; the loop takes from `batches`."""
+
+    def __init__(self, *, clock: Clock) -> None:
+        self.batches: Channel[Seen] = Channel(capacity=CAPACITY, clock=clock)
+        self.wants_pictures = False  # one assignment by the loop
+        self.n_left_out = 0  # frames the loop was too slow for
+
+    def __call__(
+        self, batch: Batch, features: Features, scores: Scores, predictions: Sequence[Prediction], live: LiveHead
+    ) -> None:
+        """Copy what is needed and go on."""
+        n = batch.n_real
+        seen = Seen(
+            predictions=predictions,
+            image=features.image[:n].copy(),
+            probabilities=softmax(scores.logits[:n] / np.float32(live.decider.temperature)),
+            labels=scores.logits[:n].argmax(axis=1).astype(np.int64),
+            novelty=None if scores.novelty is None else scores.novelty[:n].copy(),
+            pixels=batch.pixels[:n].copy() if self.wants_pictures else None,
+            head_version=live.decider.identity.version,
+        )
+        try:
+            left_out = self.batches.put_evicting(seen, lane=LANE)
+        except ChannelClosed:
+            return
+        if left_out is not None:
+            self.n_left_out += len(left_out.predictions)
+
+    def close(self) -> None:
+        """Nothing more comes; what is inside can still be taken."""
+        self.batches.close()

@@ -1,0 +1,88 @@
+"""What people ask of a running line: one small file each, written by commands, taken in order by the line."""
+
+from __future__ import annotations
+
+import enum
+import json
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+import structlog
+
+from pipeline.errors import DataError
+from pipeline.heads.atomic import write_atomic
+from workers.adaptation_files import AdaptationFiles
+
+log = structlog.get_logger()
+MAX_BYTES = 65_536  # of a request; more is a mistake
+MAX_NAME = 120  # characters of who asks
+
+Value = str | int | float | bool | None
+
+
+class RequestKind(enum.StrEnum):
+    """What may be asked; the fields it comes with are named beside it."""
+
+    APPROVE = "approve"  # run
+    REFUSE = "refuse"  # run
+    ROLLBACK = "rollback"  # reason
+    FREEZE = "freeze"  # reason
+    THAW = "thaw"
+    REBASELINE_APPROVE = "rebaseline_approve"  # step
+    REBASELINE_REFUSE = "rebaseline_refuse"  # step
+    CHANGEOVER = "changeover"  # product
+    REFERENCE = "reference"  # sha256, source, roi: a new reference lies in the folder
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One wish. `run` and `step` in `fields` say what the person looked at: after that has passed it means nothing."""
+
+    kind: RequestKind
+    by: str
+    at: float  # UTC, seconds since 1970
+    fields: Mapping[str, Value] = field(default_factory=dict)
+
+
+def submit(files: AdaptationFiles, *, kind: RequestKind, by: str, at: float, **fields: Value) -> Path:
+    """Leave a request for the line; on return it survives a power cut. Raises DataError for a name that is none."""
+    who = by.strip()
+    if not who or len(who) > MAX_NAME or not who.isprintable():
+        raise DataError(f"by: expected 1 to {MAX_NAME} printable characters that name a person, got {by[:MAX_NAME]!r}")
+    name = f"{datetime.fromtimestamp(at, UTC):%Y%m%dT%H%M%S.%fZ}-{secrets.token_hex(4)}.json"
+    content = {"kind": kind.value, "by": who, "at": at, "fields": fields}
+    write_atomic(files.commands / name, content=json.dumps(content, sort_keys=True, allow_nan=False).encode())
+    return files.commands / name
+
+
+def take_all(files: AdaptationFiles) -> list[Request]:
+    """Requests in the order they were made, each removed; what cannot be read is removed too, and told in the log."""
+    taken = []
+    for path in sorted(files.commands.glob("[!.]*.json")) if files.commands.is_dir() else ():
+        try:
+            taken.append(_read(path))
+        except DataError as error:
+            log.warning("request left out", cause=str(error))
+        path.unlink(missing_ok=True)
+    return taken
+
+
+def waiting(files: AdaptationFiles) -> int:
+    """Requests that no line has taken yet."""
+    return len(list(files.commands.glob("[!.]*.json"))) if files.commands.is_dir() else 0
+
+
+def _read(path: Path) -> Request:
+    try:
+        content = json.loads(path.read_bytes()[:MAX_BYTES])
+        return Request(
+            kind=RequestKind(content["kind"]),
+            by=str(content["by"]),
+            at=float(content["at"]),
+            fields=dict(content["fields"]),
+        )
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DataError(f"{path}: expected a request to the line, got: {error}; ask again") from error
