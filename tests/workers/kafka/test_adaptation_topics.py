@@ -1,0 +1,85 @@
+"""Alarms and heads out, labels in, over a real broker."""
+
+from __future__ import annotations
+
+import json
+import random
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from kafka import KafkaConsumer, KafkaProducer
+from kafka.structs import TopicPartition
+
+from tests.servers.kafka import KafkaBroker
+from workers.adaptation.topics import Announcer, LabelTopic
+from workers.backoff import Backoff
+from workers.clock import SystemClock
+from workers.kafka.connection import KafkaConnection
+from workers.kafka.producer import ParcelProducer
+
+WITHIN_S = 20.0
+
+
+def backoff() -> Backoff:
+    return Backoff(initial_s=0.1, cap_s=0.5, rng=random.Random(0))
+
+
+def connection(broker: KafkaBroker) -> KafkaConnection:
+    return KafkaConnection(bootstrap=(broker.bootstrap,), api_timeout_s=5.0, request_timeout_s=5.0)
+
+
+def wait_for(condition: Callable[[], bool]) -> None:
+    give_up_at = time.monotonic() + WITHIN_S
+    while not condition():
+        assert time.monotonic() < give_up_at, f"not within {WITHIN_S} s"
+        time.sleep(0.05)
+
+
+def test_a_change_of_head_is_announced_as_a_cloud_event_keyed_by_the_line(kafka_broker: KafkaBroker) -> None:
+    topic = kafka_broker.new_topic("heads")
+    announcer = Announcer(
+        ParcelProducer(connection(kafka_broker), max_message_bytes=1_000_000),
+        topics={"heads": topic},
+        line="caps",
+        clock=SystemClock(),
+        backoff=backoff(),
+    )
+    announcer.announce("heads", {"step": 3, "champion": 2})
+    announcer.close(timeout_s=WITHIN_S)
+    consumer = KafkaConsumer(
+        topic, bootstrap_servers=kafka_broker.bootstrap, auto_offset_reset="earliest", consumer_timeout_ms=5000
+    )
+    [record] = list(consumer)
+    consumer.close()
+    assert record.key == b"caps"
+    assert dict(record.headers)["ce_type"] == b"clearline.head.v1"
+    assert json.loads(record.value)["champion"] == 2
+
+
+def test_labels_are_committed_only_when_they_are_written_down(kafka_broker: KafkaBroker) -> None:
+    topic = kafka_broker.new_topic("labels")
+    producer = KafkaProducer(bootstrap_servers=kafka_broker.bootstrap)
+    for n in range(3):
+        producer.send(topic, json.dumps({"event_id": f"cap-01-1-{n}-full", "label": "ok"}).encode())
+    producer.send(topic, b"no json")
+    producer.flush()
+    producer.close()
+    group = f"labels-{topic}"
+    reader = LabelTopic(connection(kafka_broker), topic=topic, group=group, clock=SystemClock(), backoff=backoff())
+    taken: list[Mapping[str, Any]] = []
+    assert committed(kafka_broker, topic=topic, group=group) is None
+    wait_for(lambda: reader.take(lambda label, _where: taken.append(label)) + len(taken) >= 4)
+    wait_for(lambda: committed(kafka_broker, topic=topic, group=group) == 4)
+    reader.close(timeout_s=WITHIN_S)
+    assert [one.get("event_id") for one in taken[:3]] == [f"cap-01-1-{n}-full" for n in range(3)]
+    assert taken[3] == {"unreadable": "b'no json'"}
+
+
+def committed(broker: KafkaBroker, *, topic: str, group: str) -> int | None:
+    consumer = KafkaConsumer(bootstrap_servers=broker.bootstrap, group_id=group, enable_auto_commit=False)
+    try:
+        found: int | None = consumer.committed(TopicPartition(topic, 0))
+    finally:
+        consumer.close()
+    return found
