@@ -6,23 +6,29 @@ from collections.abc import Iterator, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from starlette.types import ASGIApp
 
 from pipeline.batcher import Batcher
 from pipeline.encoders.build import EncoderBundle
 from pipeline.encoders.ladder import landmarks, measure_cost
-from pipeline.types import Prediction
-from workers.adaptation.loop import AdaptationLoop
-from workers.adaptation.tap import Tap
+from pipeline.types import Batch, Features, Prediction, Scores
 from workers.clock import SystemClock
 from workers.config import LineConfig, load_config
 from workers.config_cameras import CameraConfig
-from workers.inference import LiveHead
+from workers.gpu_memory import gpu_memory
+from workers.inference import LiveHead, TapLike
 from workers.line import Line, Say, quiet
 from workers.metrics import Metrics
 from workers.opening import open_encoder, open_feeds, open_head, open_sinks
 from workers.server import StatusServer
 from workers.sinks.results import ResultsSink
+from workers.wall import Wall
+
+if TYPE_CHECKING:
+    from workers.adaptation.loop import AdaptationLoop
+    from workers.adaptation.tap import Tap
 
 SERVER_STOP_S = 1.0
 
@@ -56,7 +62,8 @@ class Pipeline:
         self._results = ResultsSink()
         feeds = open_feeds(config, carried=carried, encoder=encoder, clock=capture_clock, metrics=metrics)
         sinks = open_sinks(config, clock=capture_clock, metrics=metrics, sources=[feed.source for feed in feeds])
-        tap = None if config.adaptation is None else Tap(clock=SystemClock())
+        self._wall = Wall(clock=capture_clock)
+        tap = self._make_tap()
         self.line = Line(
             feeds=feeds,
             encoder=encoder.image,
@@ -66,10 +73,11 @@ class Pipeline:
             metrics=metrics,
             capture_clock=capture_clock,
             queue_batches=config.batching.queue_frames,
-            tap=tap,
+            tap=self._told_of_batches(tap),
             beside=None if tap is None else self._adaptation(tap, encoder=encoder, metrics=metrics),
         )
         metrics.bind_ready(lambda: not self.line.unready())
+        metrics.bind_readings(gpu_memory)
         self.server = StatusServer(
             host=config.server.host,
             port=config.server.port,
@@ -77,7 +85,15 @@ class Pipeline:
             status=self.status,
             health=self._health,
             ready=self._ready,
+            review=self._review(encoder, clock=capture_clock),
         )
+
+    def _make_tap(self) -> Tap | None:
+        if self._config.adaptation is None:
+            return None
+        from workers.adaptation.tap import Tap  # with all it needs, only where it is wanted
+
+        return Tap(clock=SystemClock())
 
     def _adaptation(self, tap: Tap, *, encoder: EncoderBundle, metrics: Metrics) -> AdaptationLoop:
         from workers.opening_adaptation import open_adaptation
@@ -91,6 +107,29 @@ class Pipeline:
             metrics=metrics,
         )
         return self.adaptation
+
+    def _told_of_batches(self, tap: Tap | None) -> TapLike:
+        """The wall sees every batch, and so does adaptation where there is one."""
+        wall = self._wall
+
+        def told(batch: Batch, features: Features, scores: Scores, made: Sequence[Prediction], live: LiveHead) -> None:
+            wall.see(batch, made)
+            if tap is not None:
+                tap(batch, features, scores, made, live)
+
+        return told
+
+    def _review(self, encoder: EncoderBundle, *, clock: SystemClock) -> ASGIApp | None:
+        from workers.opening_review import open_review
+
+        return open_review(
+            self._config,
+            encoder=encoder,
+            wall=self._wall,
+            sources=lambda: self.line.status()["sources"],
+            state=lambda: None if self.adaptation is None else self.adaptation.state,
+            clock=clock,
+        )
 
     def _swap(self, live: LiveHead) -> None:
         """Another head from the next batch on, and everybody is told."""

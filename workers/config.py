@@ -29,6 +29,7 @@ from workers.config_cameras import (
 from workers.config_decision import DecisionConfig
 from workers.config_kafka import KafkaConfig
 from workers.config_loading import ConfigFileError, load_model
+from workers.config_review import ReviewConfig
 from workers.config_wording import Problem
 
 __all__ = [
@@ -111,6 +112,7 @@ class EncoderConfig(StrictModel):
 HeadKind = Literal[
     "auto",
     "deconfusion",
+    "deconfusion_shared",
     "coder",
     "coder_adapter",
     "probe",
@@ -129,7 +131,8 @@ class HeadConfig(StrictModel):
 
     kind: HeadKind = "auto"
     """What `clearline head fit` makes. auto: the blend that wins out of fold, or the texts where nothing beats them;
-    deconfusion: LDC; coder, coder_adapter: all texts of the dictionary; zero_shot: the texts alone, nothing fitted."""
+    deconfusion: LDC; deconfusion_shared: its form that takes a class without a new fit; coder, coder_adapter: all texts
+    of the dictionary; zero_shot: the texts alone, nothing fitted."""
     registry: Path = Path("runs/heads")
     """Folder of the fitted heads."""
     name: Id = "demo"
@@ -247,6 +250,7 @@ class LineConfig(StrictModel):
     """How `clearline worker infer` reads the topic of frames; null: as a source of type kafka does by default."""
     adaptation: AdaptationConfig | None = None
     """null: nothing is recorded, watched or refitted."""
+    review: ReviewConfig = ReviewConfig()
     server: ServerConfig = ServerConfig()
     shutdown: ShutdownConfig = ShutdownConfig()
 

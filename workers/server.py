@@ -13,7 +13,8 @@ import uvicorn
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
+from starlette.routing import Mount, Route
+from starlette.types import ASGIApp
 
 from pipeline.errors import SinkError
 from workers.metrics import Metrics
@@ -38,10 +39,12 @@ class StatusServer:
         status: Callable[[], Mapping[str, Any]],
         health: Check,
         ready: Check,
+        review: ASGIApp | None = None,
     ) -> None:
+        """`review` is served under /review."""
         self._host = host
         self._port = port
-        self._app = _build_app(metrics=metrics, status=status, health=health, ready=ready)
+        self._app = _build_app(metrics=metrics, status=status, health=health, ready=ready, review=review)
         self._socket: socket.socket | None = None
         self._server: uvicorn.Server | None = None
         self._thread: threading.Thread | None = None
@@ -113,7 +116,14 @@ def _refusal(host: str, *, port: int, error: OSError) -> str:
     return f"port {port} on {host} cannot be opened: {error.strerror}; set server.host to an address of this machine"
 
 
-def _build_app(*, metrics: Metrics, status: Callable[[], Mapping[str, Any]], health: Check, ready: Check) -> Starlette:
+def _build_app(
+    *,
+    metrics: Metrics,
+    status: Callable[[], Mapping[str, Any]],
+    health: Check,
+    ready: Check,
+    review: ASGIApp | None,
+) -> Starlette:
     async def pages(_: Request) -> Response:
         return Response(_PAGES, media_type="text/plain", headers=_HEADERS)
 
@@ -131,7 +141,8 @@ def _build_app(*, metrics: Metrics, status: Callable[[], Mapping[str, Any]], hea
         return _json(status(), code=200)
 
     routes = {"/": pages, "/healthz": healthz, "/readyz": readyz, "/metrics": scrape, "/status": state}
-    return Starlette(routes=[Route(path, endpoint) for path, endpoint in routes.items()])
+    mounted = [] if review is None else [Mount("/review", review)]
+    return Starlette(routes=[*(Route(path, endpoint) for path, endpoint in routes.items()), *mounted])
 
 
 def _answer(what: str, *, check: Check) -> Response:

@@ -1,0 +1,1 @@
+"""The operators' web page: live wall, labelling, why, confusion, drift, heads."""
