@@ -18,6 +18,7 @@ from pipeline.heads.fitted import AnyHead
 from pipeline.heads.kernel_heads import KernelHead, kernel
 from pipeline.heads.mixed_prior import AnyPrior, MixedPrior
 from pipeline.heads.prototype import PrototypeHead
+from pipeline.heads.shared import DeconfusionSharedHead
 from pipeline.heads.zero_shot import ZeroShotHead, unit_rows
 from pipeline.types import Features, Float32Array
 
@@ -104,7 +105,9 @@ def shares_of(head: AnyHead, *, question: Question, evidence: Evidence) -> Share
 
 
 def _origins(
-    head: ZeroShotHead | PrototypeHead | DeconfusionHead | BlendHead | AffineHead | KernelHead, *, question: Question
+    head: ZeroShotHead | PrototypeHead | DeconfusionHead | DeconfusionSharedHead | BlendHead | AffineHead | KernelHead,
+    *,
+    question: Question,
 ) -> _Origins:
     if isinstance(head, BlendHead):
         parts = [_origins(part, question=question) for part in head.parts]

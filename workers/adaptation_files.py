@@ -1,4 +1,4 @@
-"""Where adaptation keeps what: one folder beside the line, used by `clearline run` and by commands in other processes."""
+"""Where adaptation keeps what: one folder beside the line, for `clearline run` and for commands in other processes."""
 
 from __future__ import annotations
 
@@ -71,5 +71,5 @@ class AdaptationFiles:
         return self.snapshots / f"{sha256}.safetensors"
 
     def pool(self, sha256: str) -> Path:
-        """Unlabelled rows (M, D) in fp16 whose file has this hash, as `numpy.save` writes them."""
+        """Unlabelled rows (M, D) in fp16, as `numpy.save` writes them; the hash is `recipe.rows_sha256`."""
         return self.snapshots / f"pool-{sha256}.npy"

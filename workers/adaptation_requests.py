@@ -24,7 +24,7 @@ Value = str | int | float | bool | None
 
 
 class RequestKind(enum.StrEnum):
-    """What may be asked; the fields it comes with are named beside it."""
+    """What may be asked; the values it comes with are named beside it."""
 
     APPROVE = "approve"  # run
     REFUSE = "refuse"  # run
@@ -39,21 +39,21 @@ class RequestKind(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One wish. `run` and `step` in `fields` say what the person looked at: after that has passed it means nothing."""
+    """One wish. `run` and `step` in `values` say what the person looked at: after that has passed it means nothing."""
 
     kind: RequestKind
     by: str
     at: float  # UTC, seconds since 1970
-    fields: Mapping[str, Value] = field(default_factory=dict)
+    values: Mapping[str, Value] = field(default_factory=dict)
 
 
-def submit(files: AdaptationFiles, *, kind: RequestKind, by: str, at: float, **fields: Value) -> Path:
+def submit(files: AdaptationFiles, *, kind: RequestKind, by: str, at: float, **values: Value) -> Path:
     """Leave a request for the line; on return it survives a power cut. Raises DataError for a name that is none."""
     who = by.strip()
     if not who or len(who) > MAX_NAME or not who.isprintable():
         raise DataError(f"by: expected 1 to {MAX_NAME} printable characters that name a person, got {by[:MAX_NAME]!r}")
     name = f"{datetime.fromtimestamp(at, UTC):%Y%m%dT%H%M%S.%fZ}-{secrets.token_hex(4)}.json"
-    content = {"kind": kind.value, "by": who, "at": at, "fields": fields}
+    content = {"kind": kind.value, "by": who, "at": at, "values": values}
     write_atomic(files.commands / name, content=json.dumps(content, sort_keys=True, allow_nan=False).encode())
     return files.commands / name
 
@@ -82,7 +82,7 @@ def _read(path: Path) -> Request:
             kind=RequestKind(content["kind"]),
             by=str(content["by"]),
             at=float(content["at"]),
-            fields=dict(content["fields"]),
+            values=dict(content["values"]),
         )
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DataError(f"{path}: expected a request to the line, got: {error}; ask again") from error

@@ -78,14 +78,17 @@ class Pipeline:
         )
         metrics.bind_ready(lambda: not self.line.unready())
         metrics.bind_readings(gpu_memory)
-        self.server = StatusServer(
-            host=config.server.host,
-            port=config.server.port,
-            metrics=metrics,
+        self.server = self._served(encoder, clock=capture_clock)
+
+    def _served(self, encoder: EncoderBundle, *, clock: SystemClock) -> StatusServer:
+        return StatusServer(
+            host=self._config.server.host,
+            port=self._config.server.port,
+            metrics=self._metrics,
             status=self.status,
             health=self._health,
             ready=self._ready,
-            review=self._review(encoder, clock=capture_clock),
+            review=self._review(encoder, clock=clock),
         )
 
     def _make_tap(self) -> Tap | None:

@@ -14,6 +14,7 @@ from pipeline.interfaces import Clock, Source
 from pipeline.types import DeadLetter, Frame, FrameOrigin, FrameRef, SourceFrame, UInt8Array
 from workers.backoff import Backoff
 from workers.channel import Channel, ChannelClosed
+from workers.encoded import as_jpeg
 from workers.ledger import Ledger
 
 log = structlog.get_logger()
@@ -65,8 +66,11 @@ class Capture:
         drop_oldest: bool,
         on_state: Callable[[str, str], None],
         on_frame: Callable[[str], None],
+        evidence_quality: int | None = None,
     ) -> None:
         """`cuts(camera)` gives the regions of a camera.
+
+        With `evidence_quality` every picture that comes without its JPEG is encoded here, for an archive.
 
         `on_state(source_id, state)` is told of every change, `on_frame(source_id)` of every picture.
         """
@@ -80,6 +84,7 @@ class Capture:
         self._drop_oldest = drop_oldest
         self._on_state = on_state
         self._on_frame = on_frame
+        self._evidence_quality = evidence_quality
         self._epoch = int(clock.utc() * 1e9)
         self._n_taken = 0
         self._closing = False
@@ -140,13 +145,19 @@ class Capture:
             self._enter(SourceState.STREAMING)
         self.status = replace(self.status, last_frame_at=taken.captured_at)
         self._on_frame(self.source.source_id)
+        evidence = self._evidence(taken)
         for ref, cut in zip(refs, cuts.values(), strict=True):
             try:
-                frame = Frame(ref, cut(taken.image), taken.evidence)
+                frame = Frame(ref, cut(taken.image), evidence)
             except BadFrame as bad:
                 self._put_letter(bad, ref)
                 continue
             self._put(frame)
+
+    def _evidence(self, taken: SourceFrame) -> bytes | None:
+        if taken.evidence is not None or self._evidence_quality is None:
+            return taken.evidence
+        return as_jpeg(taken.image, quality=self._evidence_quality)
 
     def _enter(self, state: SourceState) -> None:
         self.status = replace(self.status, state=state)

@@ -28,6 +28,7 @@ class Feed:
     queue_frames: int  # that may wait for the next stage
     backoff_initial_s: float
     backoff_cap_s: float
+    evidence_quality: int | None = None  # of the JPEG made of pictures that come without one; None: none is made
 
 
 class Captures:
@@ -90,6 +91,7 @@ class Captures:
             drop_oldest=feed.drop_oldest,
             on_state=self._on_state,
             on_frame=self._metrics.captured,
+            evidence_quality=feed.evidence_quality,
         )
 
     def _on_state(self, source_id: str, state: str) -> None:

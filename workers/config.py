@@ -30,9 +30,18 @@ from workers.config_decision import DecisionConfig
 from workers.config_kafka import KafkaConfig
 from workers.config_loading import ConfigFileError, load_model
 from workers.config_review import ReviewConfig
+from workers.config_sinks import (
+    ArchiveSinkConfig,
+    JsonlSinkConfig,
+    KafkaSinkConfig,
+    OutboxConfig,
+    SinkConfig,
+    WebhookSinkConfig,
+)
 from workers.config_wording import Problem
 
 __all__ = [
+    "ArchiveSinkConfig",
     "BackoffConfig",
     "BatchingConfig",
     "CameraConfig",
@@ -43,14 +52,17 @@ __all__ = [
     "EncoderConfig",
     "HeadConfig",
     "JsonlSinkConfig",
+    "KafkaSinkConfig",
     "LineConfig",
     "OnnxConfig",
+    "OutboxConfig",
     "Problem",
     "ReplaySourceConfig",
     "RoiConfig",
     "ServerConfig",
     "ShutdownConfig",
     "SimulateSourceConfig",
+    "WebhookSinkConfig",
     "json_schema",
     "load_config",
 ]
@@ -168,45 +180,6 @@ class BatchingConfig(StrictModel):
         return sizes
 
 
-class JsonlSinkConfig(StrictModel):
-    """One JSON object per line in a file."""
-
-    type: Literal["jsonl"]
-    path: Path = Path("runs/results.jsonl")
-    rotate_mb: Annotated[float, Field(gt=0)] = 64.0
-    """A new file after this many MB (10^6 bytes)."""
-    keep: Annotated[int, Field(ge=0, le=1000)] = 5
-    """Older files kept, numbered from 1, the newest; beyond that the oldest is deleted."""
-    fsync: Literal["batch", "interval", "never"] = "batch"
-    """When lines are forced to the disk: after each batch, at most every fsync_interval_ms, or when the OS likes."""
-    fsync_interval_ms: Positive = 1000
-    """Only with fsync: interval."""
-
-
-class OutboxConfig(StrictModel):
-    """Where results wait on disk while a broker is away."""
-
-    path: Path = Path("runs/outbox.sqlite")
-    max_mb: Annotated[float, Field(gt=0)] = 512.0
-    """Beyond it (MB = 10^6 bytes) the oldest are given up and counted."""
-    max_age_h: Annotated[float, Field(gt=0)] = 72.0
-
-
-class KafkaSinkConfig(StrictModel):
-    """Results, states and dead letters on topics; needs the section `kafka`."""
-
-    type: Literal["kafka"]
-    delivery: Literal["at_least_once", "exactly_once"] = "at_least_once"
-    """exactly_once: results and offsets in one transaction, for frames from Kafka; readers need read_committed."""
-    outbox: OutboxConfig | None = OutboxConfig()
-    """Not used with frames from Kafka: those wait on their topic. null: a broker that is away holds up the line."""
-    state_after: Annotated[int, Field(ge=1, le=1000)] = 3
-    """Equal labels in a row before the topic of states says that a region has changed."""
-
-
-SinkConfig = Annotated[JsonlSinkConfig | KafkaSinkConfig, Field(discriminator="type")]
-
-
 class RelayConfig(StrictModel):
     """What `clearline worker capture` puts on the topic of frames."""
 
@@ -271,7 +244,7 @@ class LineConfig(StrictModel):
     @classmethod
     def _sinks_differ(cls, sinks: tuple[SinkConfig, ...]) -> tuple[SinkConfig, ...]:
         require_different((str(sink.path.absolute()) for sink in sinks if sink.type == "jsonl"), what="paths")
-        require_different((sink.type for sink in sinks if sink.type == "kafka"), what="types")
+        require_different((sink.type for sink in sinks if sink.type in ("kafka", "archive")), what="types")
         return sinks
 
     @model_validator(mode="after")

@@ -17,6 +17,7 @@ from workers.inference import Inference, LiveHead, TapLike
 from workers.ledger import Counts, Ledger
 from workers.metrics import Metrics
 from workers.publish import Outcome, Publish
+from workers.quality import Quality
 from workers.supervisor import Stage, Supervisor
 from workers.tally import Tally, TallySummary
 
@@ -59,6 +60,7 @@ class Line:
         self._metrics = metrics
         self.ledger = Ledger()
         self.tally = Tally()
+        self.quality = Quality(on_cost=metrics.expected_cost)
         self._frames: Channel[Item] = Channel(capacity=batcher.largest, clock=self._clock)
         self._outcomes: Channel[list[Outcome]] = Channel(capacity=queue_batches, clock=self._clock)
         self._captures = Captures(feeds, frames=self._frames, ledger=self.ledger, metrics=metrics, clock=capture_clock)
@@ -67,6 +69,7 @@ class Line:
         self._beside = beside
         self._supervisor = Supervisor(self._stages(), clock=self._clock)
         metrics.bind_ledger(self.ledger.counts)
+        metrics.bind_readings(self.quality.readings)
         self._started_at = self._clock.monotonic()
         self._stopped_at: float | None = None
         self._last: dict[str, Prediction] = {}
@@ -176,6 +179,7 @@ class Line:
     def _on_delivered(self, predictions: Sequence[Prediction]) -> None:
         now = self._clock.monotonic()
         self.tally.add(predictions, now=now)
+        self.quality.add(predictions, decider=self.live.decider)
         for one in predictions:
             self._metrics.predicted(one)
             self._last[one.ref.source_id] = one

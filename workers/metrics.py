@@ -5,7 +5,7 @@ from __future__ import annotations
 import platform
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
@@ -16,12 +16,17 @@ from pipeline.interfaces import Clock
 from pipeline.types import Prediction
 from workers.metrics_catalogue import CATALOGUE, PREFIX, SOURCE_STATES, MetricSpec
 
-__all__ = ["CATALOGUE", "SOURCE_STATES", "Balance", "MetricSpec", "Metrics"]
+__all__ = ["CATALOGUE", "SOURCE_STATES", "Balance", "MetricSpec", "Metrics", "Reading"]
 
 MAX_SERIES = 20_000  # label sets per family: beyond, values fold into one series rather than fill the memory
+MAX_PAIRS = 500  # of classes that are told apart only just
+CLOSE_RATIO = 0.5  # of the rival's probability to the label's: from here on the label is a close call
 OVERFLOW = "other"
 _BY_NAME = {spec.name.removeprefix(PREFIX): spec for spec in CATALOGUE}
 _ACCOUNTS = ("captured_total", "delivered_total", "dropped_total", "dead_lettered_total")  # a ledger replaces them
+_NO_DROPS = {"queue_full": 0, "stale": 0}  # there from the start, so a rate can see the first
+_NO_LETTERS = {"undecodable": 0}
+_SHED_REASONS = ("bytes", "age", "corrupt")
 
 
 class Balance(Protocol):
@@ -41,6 +46,14 @@ class Balance(Protocol):
     def error(self) -> int: ...
 
 
+class Reading(NamedTuple):
+    """A gauge at one moment."""
+
+    name: str  # without the prefix
+    labels: tuple[str, ...]
+    value: float
+
+
 ReadLedger = Callable[[], Mapping[str, Balance]]
 
 
@@ -52,11 +65,11 @@ class _Family:
         self.metric = _build(spec, registry=registry)
         self._children: dict[tuple[str, ...], Any] = {}
 
-    def at(self, *labels: str) -> Any:
+    def at(self, *labels: str, most: int | None = None) -> Any:
         child = self._children.get(labels)
         if child is not None:
             return child
-        if len(self._children) >= MAX_SERIES:
+        if len(self._children) >= (MAX_SERIES if most is None else most):
             labels = (OVERFLOW,) * len(labels)
         child = self._children[labels] = self.metric.labels(*labels)
         return child
@@ -94,8 +107,11 @@ class _Accounts(Collector):
             delivered.add_metric([source], balance.delivered)
             in_flight.add_metric([source], balance.in_flight)
             error.add_metric([source], balance.error)
-            for family, by_reason in ((dropped, balance.dropped), (dead, balance.dead_lettered)):
-                for reason, n in by_reason.items():
+            for family, by_reason, zero in (
+                (dropped, balance.dropped, _NO_DROPS),
+                (dead, balance.dead_lettered, _NO_LETTERS),
+            ):
+                for reason, n in {**zero, **by_reason}.items():
                     family.add_metric([source, reason], n)
         yield from (captured, delivered, dropped, dead, in_flight, error)
 
@@ -128,7 +144,9 @@ class Metrics:
         ProcessCollector(registry=registry)
         self._captured, self._delivered, self._dropped, self._dead = (self._families[name] for name in _ACCOUNTS)
         self._last_frame = self._families["source_last_frame_timestamp_seconds"]
+        self._readings: list[Callable[[], Iterable[Reading]]] = []
         self._results = self._families["results_total"]
+        self._close_calls = self._families["close_calls_total"]
         self._confidence = self._families["confidence_ratio"]
         self._latency = self._families["decision_latency_seconds"]
         self._age = self._families["frame_age_seconds"]
@@ -196,13 +214,17 @@ class Metrics:
         self._results.at(ref.source_id, prediction.label, prediction.decision.value, prediction.head).inc()
         self._confidence.at(prediction.head).observe(prediction.confidence)
         self._latency.at(ref.source_id).observe(prediction.decided_at - ref.received_at)
+        rival = prediction.confusion.rival
+        if prediction.probabilities.get(rival, 0.0) >= CLOSE_RATIO * prediction.confidence:
+            self._close_calls.at(prediction.head, prediction.label, rival, most=MAX_PAIRS).inc()
         if ref.capture_time_source != "file":
             self._age.at(ref.source_id).observe(prediction.decided_at + self._utc_offset - ref.captured_at)
 
     def sink_attempted(self, sink: str, n: int, seconds: float | None) -> None:
         """The sink took `n` results in one call of so many seconds, or (None) refused them."""
+        failures = self._families["sink_failures_total"].at(sink)  # there from the start, so a rate can see the first
         if seconds is None:
-            self._families["sink_failures_total"].at(sink).inc()
+            failures.inc()
             return
         self._families["sink_delivered_total"].at(sink).inc(n)
         self._families["sink_delivery_seconds"].at(sink).observe(seconds)
@@ -218,6 +240,8 @@ class Metrics:
         """Ask `read` at each scrape for the rows, bytes and seconds of age that wait on disk."""
         for index, name in enumerate(("outbox_rows", "outbox_bytes", "outbox_age_seconds")):
             self._families[name].at(sink).set_function(lambda index=index: read()[index])
+        for reason in _SHED_REASONS:
+            self._families["outbox_shed_total"].at(sink, reason)
 
     def outbox_shed(self, sink: str, n: int, reason: str) -> None:
         """So many messages were given up."""
@@ -232,6 +256,14 @@ class Metrics:
         else:
             child.set(value)
 
+    def expected_cost(self, source_id: str, currency: str, amount: float) -> None:
+        """A verdict is expected to cost so much more."""
+        self._families["expected_cost_total"].at(source_id, currency).inc(amount)
+
+    def bind_readings(self, read: Callable[[], Iterable[Reading]]) -> None:
+        """Ask `read` at each scrape for gauges that cost something to know."""
+        self._readings.append(read)
+
     def head(self, name: str, version: int, sha256: str) -> None:
         """This head is live, and no other of its name."""
         info = self._families["head_info"]
@@ -244,6 +276,10 @@ class Metrics:
 
     def expose(self, accept: str | None = None) -> tuple[bytes, str]:
         """A scrape and its content type; OpenMetrics where the Accept header asks for it."""
+        for read in self._readings:
+            for name, labels, value in read():
+                if labels[0] not in self._accounts.forgotten:
+                    self._families[name].at(*labels).set(value)
         encode, content_type = choose_encoder(accept or "")
         return encode(_WithoutCreated(self._registry)), content_type
 

@@ -119,4 +119,24 @@ ADAPTATION: tuple[MetricSpec, ...] = (
         meaning="1 while the promised share of escapes is certified by held-out labels.",
         action="At 0: the log names how many more labels are needed.",
     ),
+    gauge(
+        "escape_ratio",
+        "ratio",
+        labels="source bound",
+        meaning="Defects among audited accepted parts: lower, point and upper at 95 %.",
+        action="The lower bound above what was agreed: stop the line's automatic accepts.",
+    ),
+    gauge(
+        "overkill_ratio",
+        "ratio",
+        labels="bound",
+        meaning="Good parts among audited rejected ones: lower, point and upper at 95 %.",
+        action="Rising: look at rejected pictures, then at thresholds and costs.",
+    ),
+    gauge(
+        "audit_stale",
+        "",
+        meaning="1 while no audit label has come for two shifts.",
+        action="Label the audit: until then no figure of escapes is about today.",
+    ),
 )

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from workers.metrics_adaptation import ADAPTATION
+from workers.metrics_archive import ARCHIVE
+from workers.metrics_quality import QUALITY
 from workers.metrics_spec import PREFIX, MetricSpec, counter, gauge, histogram
 
 __all__ = ["CATALOGUE", "PREFIX", "SOURCE_STATES", "MetricSpec"]
@@ -215,7 +217,7 @@ CATALOGUE: tuple[MetricSpec, ...] = (
         "outbox_shed",
         "messages",
         labels="sink reason",
-        meaning="Messages that waited on disk and were given up, by reason: bytes, age, corrupt.",
+        meaning="Messages for a destination that were given up, by reason: bytes, age, corrupt, refused (by a webhook).",
         action="Above 0: results are missing downstream; the line's own file of results, if there is one, has them.",
     ),
     gauge(
@@ -238,5 +240,7 @@ CATALOGUE: tuple[MetricSpec, ...] = (
         meaning="1, with the versions of this process.",
         action="Different versions on one line: an unfinished update.",
     ),
+    *ARCHIVE,
+    *QUALITY,
     *ADAPTATION,
 )

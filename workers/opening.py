@@ -19,7 +19,7 @@ from pipeline.texts.bank import build_zero_shot
 from pipeline.texts.dictionary import load_dictionary
 from workers.capture import Cut
 from workers.captures import Feed
-from workers.config import JsonlSinkConfig, KafkaSinkConfig, LineConfig
+from workers.config import ArchiveSinkConfig, JsonlSinkConfig, KafkaSinkConfig, LineConfig
 from workers.config_cameras import (
     CameraConfig,
     CameraSourceConfig,
@@ -30,6 +30,7 @@ from workers.config_cameras import (
 from workers.inference import LiveHead
 from workers.metrics import Metrics
 from workers.opening_decision import Policy, decision_policy
+from workers.opening_sinks import open_archive, open_webhook
 from workers.sinks.jsonl import JsonlSink
 from workers.sources.camera import CameraSource
 from workers.sources.replay import ReplaySource
@@ -110,13 +111,19 @@ def open_feeds(
             source=open_source(camera, config=config, clock=clock, metrics=metrics),
             regions=regions,
             encoder=encoder,
+            evidence_quality=next((sink.quality for sink in config.sinks if isinstance(sink, ArchiveSinkConfig)), None),
         )
         for camera in config.cameras
     ]
 
 
 def _feed(
-    camera: CameraConfig, *, source: Source, regions: Mapping[str, Mapping[str, Cut]], encoder: EncoderBundle
+    camera: CameraConfig,
+    *,
+    source: Source,
+    regions: Mapping[str, Mapping[str, Cut]],
+    encoder: EncoderBundle,
+    evidence_quality: int | None,
 ) -> Feed:
     drop_oldest = camera.full_policy == "drop_oldest"
     return Feed(
@@ -127,6 +134,7 @@ def _feed(
         queue_frames=camera.queue_frames if drop_oldest else max(camera.queue_frames, encoder.ladder[-1]),
         backoff_initial_s=camera.backoff.initial_ms / 1e3,
         backoff_cap_s=camera.backoff.cap_ms / 1e3,
+        evidence_quality=evidence_quality,
     )
 
 
@@ -184,12 +192,18 @@ def _camera(source_id: str, *, given: CameraSourceConfig, clock: Clock) -> Camer
 
 def open_sinks(config: LineConfig, *, clock: Clock, metrics: Metrics, sources: Sequence[Source]) -> list[Sink]:
     """Files are opened now, so that an unwritable path is an error before the first frame; brokers are not."""
-    return [
-        _jsonl(sink, clock=clock, name=f"jsonl-{n}" if n else "jsonl")
-        if isinstance(sink, JsonlSinkConfig)
-        else _kafka(sink, config=config, clock=clock, metrics=metrics, sources=sources)
-        for n, sink in enumerate(config.sinks)
-    ]
+    opened: list[Sink] = []
+    for n, sink in enumerate(config.sinks):
+        if isinstance(sink, JsonlSinkConfig):
+            opened.append(_jsonl(sink, clock=clock, name=f"jsonl-{n}" if n else "jsonl"))
+        elif isinstance(sink, KafkaSinkConfig):
+            opened.append(_kafka(sink, config=config, clock=clock, metrics=metrics, sources=sources))
+        elif isinstance(sink, ArchiveSinkConfig):
+            opened.append(open_archive(sink, clock=clock, metrics=metrics))
+        else:
+            name = f"webhook-{n}" if sum(one.type == "webhook" for one in config.sinks) > 1 else "webhook"
+            opened.append(open_webhook(sink, clock=clock, metrics=metrics, name=name))
+    return opened
 
 
 def _jsonl(sink: JsonlSinkConfig, *, clock: Clock, name: str) -> JsonlSink:

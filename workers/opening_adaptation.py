@@ -3,50 +3,63 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict
-from datetime import UTC, datetime
-from importlib.metadata import version
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from pipeline.adaptation.drift.profile import ReferenceRules
 from pipeline.adaptation.gate.conditions import GateSettings
 from pipeline.adaptation.gate.costs import CostMatrix
 from pipeline.adaptation.gate.probation import ProbationSettings
-from pipeline.adaptation.lifecycle.states import LifecycleSettings, RunState
-from pipeline.adaptation.support.exemplars import Exemplar, SupportContext, as_fp16
+from pipeline.adaptation.lifecycle.journal import Journal
+from pipeline.adaptation.lifecycle.states import LifecycleSettings
 from pipeline.adaptation.support.recording import EmbeddingRecording
-from pipeline.adaptation.support.replaying import RecordingReader
 from pipeline.adaptation.support.store import SupportStore
-from pipeline.decision import Decider, HeadIdentity
 from pipeline.encoders.build import EncoderBundle
 from pipeline.errors import ConfigError
 from pipeline.heads import registry
 from pipeline.heads.bundle import HeadBundle
-from pipeline.heads.zero_shot import ZeroShotHead
-from pipeline.texts.bank import build_zero_shot
-from pipeline.texts.dictionary import load_dictionary
+from pipeline.interfaces import Clock
+from workers.adaptation.acting import Acting, Doing, Terms, safe_policy
 from workers.adaptation.asking import HOUR_S, Asking
-from workers.adaptation.loop import AdaptationLoop, Doing, Terms, safe_policy
+from workers.adaptation.audits import Audits
+from workers.adaptation.chain import last_product
+from workers.adaptation.loop import TICK_S, AdaptationLoop, Beside
 from workers.adaptation.pictures import PictureStore
-from workers.adaptation.refit import Job
+from workers.adaptation.references import References
+from workers.adaptation.sensors import EVERY_S, Sensors
 from workers.adaptation.tap import Tap
-from workers.adaptation.training import Training
+from workers.adaptation.training import Child
+from workers.adaptation.trial import INCLUSION
 from workers.adaptation.watch import Watch
 from workers.adaptation_files import AdaptationFiles
-from workers.clock import SystemClock
+from workers.adaptation_lock import AdaptationLock
 from workers.config import LineConfig
-from workers.config_adaptation import AdaptationConfig
+from workers.config_adaptation import AdaptationConfig, DriftConfig
 from workers.config_decision import CostsConfig
 from workers.inference import LiveHead
 from workers.metrics import Metrics
-from workers.opening_decision import cost_matrix, decision_policy
+from workers.opening_adaptation_head import POOL_ROWS, LineHead, promised_shares
+from workers.opening_decision import cost_matrix
 
 PICTURE_BYTES = 500_000_000
 SAFE_LEAST = 0.9  # of P(label) while a drift is open; below it a person looks
-DRAW = 16  # disagreements that are asked about at a time
-POOL_ROWS = 20_000
 DAY_S = 86_400.0
+LOCK_WAIT_S = 10.0  # for a command that is just writing
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How soon things happen; tests and demonstrations have less patience than a factory."""
+
+    tick_s: float = TICK_S
+    sensor_every_s: float = EVERY_S
+    approvals_before_auto: int = 5
+    pool_rows: int = POOL_ROWS  # unlabelled rows that a challenger may learn from; 0: none
+    rules: ReferenceRules | None = None  # None: as configured
+    known: Path | None = None  # folder of the pictures the first head was fitted on: parts of known class
 
 
 def open_adaptation(
@@ -55,49 +68,205 @@ def open_adaptation(
     encoder: EncoderBundle,
     tap: Tap,
     swap: Callable[[LiveHead], None],
-    clock: SystemClock,
+    clock: Clock,
     metrics: Metrics,
+    announce: Callable[[str, dict[str, Any]], None] = lambda _kind, _told: None,
+    pace: Pace | None = None,
 ) -> AdaptationLoop:
     """Everything built and checked, nothing started. Raises ConfigError for a head that needs more than embeddings."""
     given = _section(config)
     files = AdaptationFiles(given.folder)
-    files.folder.mkdir(parents=True, exist_ok=True)
-    opened = _Opened(config, encoder=encoder, files=files, clock=clock)
-    live = opened.load(registry.live_version(opened.registry)[0])
-    if live[1].head.n_levels:
-        raise ConfigError(
-            f"adaptation: expected a head fitted on embeddings alone, got {live[1].head.name} version "
-            f"{live[1].version} with {live[1].head.n_levels} levels; fit it again with adaptation in the configuration"
+    lock = AdaptationLock(files, clock=clock, wait_s=LOCK_WAIT_S)
+    try:
+        return _Opening(config, given=given, files=files, encoder=encoder, pace=pace or Pace()).loop(
+            tap=tap, swap=swap, clock=clock, metrics=metrics, announce=announce, lock=lock
         )
-    store = SupportStore(files.support, encoder=encoder.image.info)
-    if not store.counts():
-        store.add_founders(opened.founders(live[1]), at=clock.utc())
-    pictures = PictureStore(files.folder / "pictures", max_bytes=PICTURE_BYTES)
-    costs = cost_matrix(
-        config.decision.costs or CostsConfig(), classes=live[1].head.classes, good=config.decision.good_classes
+    except BaseException:
+        lock.close()
+        raise
+
+
+class _Opening:
+    """One pass over the section; the parts know nothing of each other's settings."""
+
+    def __init__(
+        self,
+        config: LineConfig,
+        *,
+        given: AdaptationConfig,
+        files: AdaptationFiles,
+        encoder: EncoderBundle,
+        pace: Pace,
+    ) -> None:
+        self._config, self._given, self._files, self._encoder, self._pace = config, given, files, encoder, pace
+        self._rules = pace.rules or rules_of(given.drift)
+        self._product = last_product(files.audit) or given.product
+
+    def loop(
+        self,
+        *,
+        tap: Tap,
+        swap: Callable[[LiveHead], None],
+        clock: Clock,
+        metrics: Metrics,
+        announce: Callable[[str, dict[str, Any]], None],
+        lock: AdaptationLock,
+    ) -> AdaptationLoop:
+        head = LineHead(
+            self._config,
+            encoder=self._encoder,
+            files=self._files,
+            product=self._product,
+            pool_rows=self._pace.pool_rows,
+            clock=clock,
+        )
+        live = head.load(registry.live_version(head.registry)[0])
+        _check(live[1])
+        asking = self._asking(head, live[1], clock=clock)
+        watch, audits, references = self._watch(metrics), self._audits(asking, live[1]), self._references(head)
+        acting = Acting(
+            terms=self._terms(),
+            doing=Doing(
+                load=head.load,
+                promote=head.promote,
+                swap=swap,
+                safe=lambda one: safe_policy(one, least=SAFE_LEAST),
+                job=lambda: head.job(store=asking.store),
+                gather=lambda number: _gather(number, references=references, watch=watch),
+                covered=watch.covers,
+                renewed=lambda bundle, at: audits.restart(at=at, promised=self._promised(bundle)),
+                announce=announce,
+            ),
+            asking=asking,
+            child=Child("workers.adaptation.refit", folder=self._files.folder / "training"),
+            files=self._files,
+            costs=self._costs(live[1]),
+            live=live,
+            clock=clock,
+            metrics=metrics,
+        )
+        sensors = Sensors(self._files.folder / "sensors.json", every_s=self._pace.sensor_every_s)
+        return AdaptationLoop(
+            tap=tap,
+            beside=Beside(watch=watch, sensors=sensors, audits=audits, references=references, asking=asking),
+            acting=acting,
+            files=self._files,
+            journal=Journal(self._files.state, settings=acting.terms.lifecycle),
+            context=self._config.head.name,
+            champion=live[1].version,
+            clock=clock,
+            metrics=metrics,
+            on_close=lock.close,
+            tick_s=self._pace.tick_s,
+        )
+
+    def _watch(self, metrics: Metrics) -> Watch:
+        kept = self._given.recording
+        recording = EmbeddingRecording(
+            self._files.recording,
+            encoder=self._encoder.image.info,
+            max_bytes=int(kept.max_gb * 1e9),
+            max_age_s=kept.max_age_days * DAY_S,
+        )
+        return Watch(
+            recording,
+            references=self._files.references,
+            state=self._files.folder / "charts.json",
+            encoder=self._encoder.image.info,
+            product=self._product,
+            gather_parts=self._given.drift.gather_parts,
+            gauge=metrics.adaptation,
+        )
+
+    def _asking(self, head: LineHead, live: HeadBundle, *, clock: Clock) -> Asking:
+        store = SupportStore(self._files.support, encoder=self._encoder.image.info)
+        pictures = PictureStore(self._files.pictures, max_bytes=PICTURE_BYTES)
+        if not store.counts():
+            store.add_founders(head.founders(live), at=clock.utc())
+        if self._pace.known is not None:
+            head.show_founders(live, folder=self._pace.known, pictures=pictures)
+        labels = self._given.labels
+        return Asking(
+            store,
+            pictures=pictures,
+            encoder=self._encoder.image.info,
+            product=self._product,
+            teach=labels.teach,
+            per_hour=labels.per_hour,
+            expire_s=labels.expire_hours * HOUR_S,
+            audit_accepted=labels.audit_accepted,
+            audit_rejected=labels.audit_rejected,
+            seed=live.version,
+        )
+
+    def _audits(self, asking: Asking, live: HeadBundle) -> Audits:
+        return Audits(
+            asking.store,
+            good=self._config.decision.good_classes,
+            source_of=lambda event_id: asking.context_of(event_id).source,
+            since=0.0,
+            promised=self._promised(live),
+        )
+
+    def _promised(self, bundle: HeadBundle) -> tuple[float, float]:
+        return promised_shares(bundle, good=frozenset(self._config.decision.good_classes))
+
+    def _references(self, head: LineHead) -> References:
+        rules = self._rules
+        rate = self._given.drift.false_alarms / (self._given.drift.false_alarm_days * DAY_S)
+        return References(
+            self._files.folder / "normal.json",
+            child=Child("workers.adaptation.rereference", folder=self._files.folder / "training"),
+            job=lambda number, since: head.reference_job(number, since=since, rules=rules, false_alarms_per_s=rate),
+            milestones=(rules.advisory_parts, rules.active_parts, rules.mix_active_parts),
+        )
+
+    def _costs(self, live: HeadBundle) -> CostMatrix:
+        decision = self._config.decision
+        classes = live.head.classes
+        costs = cost_matrix(decision.costs or CostsConfig(), classes=classes, good=decision.good_classes)
+        good = tuple(name in decision.good_classes for name in classes)
+        return CostMatrix(np.asarray(costs.array, np.float64), good)
+
+    def _terms(self) -> Terms:
+        gate, labels = self._given.gate, self._given.labels
+        return Terms(
+            lifecycle=LifecycleSettings(
+                auto_promote=gate.auto_promote,
+                approvals_before_auto=self._pace.approvals_before_auto,
+                cooldown_s=gate.cooldown_minutes * 60.0,
+                labelling_limit_s=labels.expire_hours * HOUR_S,
+            ),
+            gate=GateSettings(
+                alpha=gate.alpha,
+                escape_limit=gate.escape_limit,
+                min_frames=gate.min_frames,
+                max_labels=labels.gate,
+                max_hours=gate.max_hours,
+                golden_min_per_class=1,  # small classes are judged together
+                inclusion_floor=INCLUSION,
+                accept_inclusion_floor=INCLUSION,
+            ),
+            probation=ProbationSettings(
+                min_parts=gate.probation_parts, min_hours=gate.probation_hours, inclusion_floor=INCLUSION
+            ),
+            teach=labels.teach,
+        )
+
+
+def rules_of(drift: DriftConfig) -> ReferenceRules:
+    """How long a recording must be."""
+    return ReferenceRules(
+        advisory_parts=drift.advisory_parts,
+        active_parts=drift.active_parts,
+        mix_active_parts=drift.mix_active_parts,
+        correlation_times=drift.correlation_times,
     )
-    good = tuple(name in config.decision.good_classes for name in live[1].head.classes)
-    return AdaptationLoop(
-        tap=tap,
-        watch=_watch(given, files=files, encoder=encoder, metrics=metrics),
-        asking=_asking(given, store=store, pictures=pictures, encoder=encoder),
-        training=opened.training,
-        files=files,
-        costs=CostMatrix(np.asarray(costs.array, np.float64), good),
-        doing=Doing(
-            load=opened.load,
-            promote=opened.promote,
-            swap=swap,
-            safe=lambda head: safe_policy(head, least=SAFE_LEAST),
-            job=lambda state: opened.job(state, store=store),
-            announce=lambda _kind, _told: None,
-        ),
-        terms=_terms(given),
-        live=live,
-        context=config.head.name,
-        clock=clock,
-        metrics=metrics,
-    )
+
+
+def _gather(number: int, *, references: References, watch: Watch) -> None:
+    watch.ignore(number)
+    references.gather(number)
 
 
 def _section(config: LineConfig) -> AdaptationConfig:
@@ -106,140 +275,9 @@ def _section(config: LineConfig) -> AdaptationConfig:
     return config.adaptation
 
 
-def _watch(given: AdaptationConfig, *, files: AdaptationFiles, encoder: EncoderBundle, metrics: Metrics) -> Watch:
-    recording = EmbeddingRecording(
-        files.recording,
-        encoder=encoder.image.info,
-        max_bytes=int(given.recording.max_gb * 1e9),
-        max_age_s=given.recording.max_age_days * DAY_S,
-    )
-    return Watch(
-        recording,
-        references=files.references,
-        encoder=encoder.image.info,
-        product=given.product,
-        gather_parts=given.drift.gather_parts,
-        gauge=metrics.adaptation,
-    )
-
-
-def _asking(given: AdaptationConfig, *, store: SupportStore, pictures: PictureStore, encoder: EncoderBundle) -> Asking:
-    return Asking(
-        store,
-        pictures=pictures,
-        encoder=encoder.image.info,
-        product=given.product,
-        teach=given.labels.teach,
-        per_hour=given.labels.per_hour,
-        expire_s=given.labels.expire_hours * HOUR_S,
-        audit_accepted=given.labels.audit_accepted,
-        audit_rejected=given.labels.audit_rejected,
-        seed=0,
-    )
-
-
-def _terms(given: AdaptationConfig) -> Terms:
-    gate = given.gate
-    return Terms(
-        lifecycle=LifecycleSettings(auto_promote=gate.auto_promote, cooldown_s=gate.cooldown_minutes * 60.0),
-        gate=GateSettings(
-            alpha=gate.alpha,
-            escape_limit=gate.escape_limit,
-            min_frames=gate.min_frames,
-            max_labels=given.labels.gate,
-            max_hours=gate.max_hours,
-            golden_min_per_class=1,  # held-out founders; their number is what commissioning gave
-            inclusion_floor=0.01,
-            accept_inclusion_floor=0.01,
-        ),
-        probation=ProbationSettings(
-            min_parts=gate.probation_parts, min_hours=gate.probation_hours, inclusion_floor=0.01
-        ),
-        teach=given.labels.teach,
-        draw=DRAW,
-    )
-
-
-class _Opened:
-    """What loading, promoting and refitting need of the configuration."""
-
-    def __init__(
-        self, config: LineConfig, *, encoder: EncoderBundle, files: AdaptationFiles, clock: SystemClock
-    ) -> None:
-        self._config, self._encoder, self._files, self._clock = config, encoder, files, clock
-        self.registry = config.head.registry / config.head.name
-        self.training = Training(files.folder / "training")
-        self._text = self._class_vectors()
-
-    def load(self, number: int) -> tuple[LiveHead, HeadBundle]:
-        """A version, verified, with the policy of this configuration. Raises BundleError."""
-        config, info = self._config, self._encoder.image.info
-        bundle = registry.load(self.registry, encoder=info, version=number)
-        policy = decision_policy(
-            config.decision,
-            classes=bundle.head.classes,
-            held_out=bundle.evidence.held_out,
-            temperature=bundle.temperature,
+def _check(live: HeadBundle) -> None:
+    if live.head.n_levels:
+        raise ConfigError(
+            f"adaptation: expected a head fitted on embeddings alone, got {live.head.name} version "
+            f"{live.version} with {live.head.n_levels} levels; fit it again with adaptation in the configuration"
         )
-        identity = HeadIdentity(config.head.name, bundle.version, bundle.sha256, info.name)
-        decider = Decider(
-            classes=bundle.head.classes, temperature=bundle.temperature, policy=policy.policy, identity=identity
-        )
-        return LiveHead(bundle.head, decider), bundle
-
-    def promote(self, number: int) -> None:
-        """The pointer on disk; the same again changes nothing."""
-        registry.promote(self.registry, version=number, encoder=self._encoder.image.info)
-
-    def founders(self, bundle: HeadBundle) -> list[Exemplar]:
-        """The images the first head was fitted on: they never change."""
-        support = bundle.evidence.support
-        if support is None:
-            return []
-        info, product = self._encoder.image.info, _section(self._config).product
-        context = SupportContext("founders", "full", product, info.sha256, info.preprocessing_sha256)
-        return [
-            Exemplar(
-                event_id=f"founder-{name}",
-                label=bundle.head.classes[int(label)],
-                context=context,
-                embedding=as_fp16(support.image[row]),
-                part=name,
-            )
-            for row, (name, label) in enumerate(zip(support.names, support.labels, strict=True))
-        ]
-
-    def job(self, state: RunState, *, store: SupportStore) -> Job:
-        """A snapshot of the store and the unlabelled rows recorded since the run began."""
-        self._files.snapshots.mkdir(parents=True, exist_ok=True)
-        path = self._files.snapshots / f"{state.run}.safetensors"
-        rows = store.snapshot(path)
-        final = self._files.snapshot(rows.sha256)
-        path.replace(final)
-        info = self._encoder.image.info
-        reader = RecordingReader(self._files.recording, encoder=info)
-        pool = reader.pool(since=state.entered_at - HOUR_S, until=self._clock.utc(), source=None, max_rows=POOL_ROWS)
-        live = registry.load(self.registry, encoder=info)
-        return Job(
-            snapshot=str(final),
-            pool=self.training.keep_pool(pool) if len(pool) else None,
-            text=None if self._text is None else self.training.keep_text(self._text),
-            classes=live.head.classes,
-            registry=str(self.registry),
-            encoder=_plain(asdict(info)),
-            parent=state.champion,
-            code_version=version("clearline"),
-            texts_sha256=live.manifest.provenance.get("texts_sha256"),
-            created_at=datetime.fromtimestamp(self._clock.utc(), UTC).isoformat(timespec="seconds"),
-        )
-
-    def _class_vectors(self) -> ZeroShotHead | None:
-        texts, tower = self._config.head.texts, self._encoder.text
-        if texts is None or tower is None:
-            return None
-        classes = registry.load(self.registry, encoder=self._encoder.image.info).head.classes
-        return build_zero_shot(load_dictionary(texts).ordered_as(classes, folder=str(self.registry)), encoder=tower)
-
-
-def _plain(values: dict[str, Any]) -> dict[str, object]:
-    return dict(values)

@@ -21,7 +21,7 @@ from workers.config_review import ReviewUserConfig
 from workers.review.access import Access, Role, User, is_loopback, password_hash, token_hash
 from workers.review.answers import Answers
 from workers.review.app import review_app
-from workers.review.line_backend import LineBackend
+from workers.review.line_backend import LineBackend, Picture
 from workers.wall import Wall
 
 log = structlog.get_logger()
@@ -39,48 +39,61 @@ def open_review(
     clock: SystemClock,
 ) -> ASGIApp | None:
     """Raises ConfigError where it is wanted and may not be served."""
-    given, head = config.review, config.head
-    reachable = not is_loopback(config.server.host)
-    if given.enabled is False or head.kind == "zero_shot":
+    access = _access(config, clock=clock)
+    if access is None:
         return None
-    if given.enabled is None and reachable and not given.users:
-        log.info("review page not served: other machines can reach this port, and review.users names nobody")
-        return None
-    access = Access([_user(one) for one in given.users], clock=clock)
-    access.check_host(config.server.host)
-    heads = head.registry / head.name
-    live = registry.load(heads, encoder=None)
-    names = {} if head.texts is None else {c.class_id: c.name for c in load_dictionary(head.texts).classes}
-    adaptation = config.adaptation
-    files = answers = None
-    picture: Callable[[str], bytes | None] = lambda _event_id: None  # noqa: E731
-    if adaptation is not None:
-        from workers.adaptation.pictures import PictureStore
-
-        files = AdaptationFiles(adaptation.folder)
-        kept = PictureStore(files.folder / "pictures", max_bytes=0)
-        picture = kept.read
-        answers = Answers(
-            SupportStore(files.support, encoder=encoder.image.info),
-            classes=live.head.classes,
-            knows_event=lambda event_id: kept.read(event_id) is not None,
-            clock=clock,
-            zone=None,
-        )
+    head, adaptation = config.head, config.adaptation
+    files = None if adaptation is None else AdaptationFiles(adaptation.folder)
+    kept = _kept_pictures(files)
     backend = LineBackend(
         wall=wall,
         sources=sources,
         state=state,
-        answers=answers,
-        picture=picture,
+        answers=None if files is None else _answers(config, files=files, kept=kept, encoder=encoder, clock=clock),
+        picture=kept,
         files=files,
-        heads=heads,
-        names=names,
+        heads=head.registry / head.name,
+        names={} if head.texts is None else {c.class_id: c.name for c in load_dictionary(head.texts).classes},
         good=frozenset(config.decision.good_classes),
         teach=DEFAULT_TEACH if adaptation is None else adaptation.labels.teach,
         clock=clock,
     )
-    return review_app(backend, access=access, language=given.language, clock=clock)
+    return review_app(backend, access=access, language=config.review.language, clock=clock)
+
+
+def _access(config: LineConfig, *, clock: SystemClock) -> Access | None:
+    """Who may enter; None where the page is not served."""
+    given = config.review
+    if given.enabled is False or config.head.kind == "zero_shot":
+        return None
+    if given.enabled is None and not is_loopback(config.server.host) and not given.users:
+        log.info("review page not served: other machines can reach this port, and review.users names nobody")
+        return None
+    access = Access([_user(one) for one in given.users], clock=clock)
+    access.check_host(config.server.host)
+    return access
+
+
+def _kept_pictures(files: AdaptationFiles | None) -> Picture:
+    """Pictures by event id, of those that adaptation keeps."""
+    if files is None:
+        return lambda _event_id: None
+    from workers.adaptation.pictures import PictureStore
+
+    return PictureStore(files.folder / "pictures", max_bytes=0).read
+
+
+def _answers(
+    config: LineConfig, *, files: AdaptationFiles, kept: Picture, encoder: EncoderBundle, clock: SystemClock
+) -> Answers:
+    live = registry.load(config.head.registry / config.head.name, encoder=None)
+    return Answers(
+        SupportStore(files.support, encoder=encoder.image.info),
+        classes=live.head.classes,
+        knows_event=lambda event_id: kept(event_id) is not None,
+        clock=clock,
+        zone=None,
+    )
 
 
 def _user(given: ReviewUserConfig) -> User:

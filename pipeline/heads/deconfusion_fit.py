@@ -23,6 +23,7 @@ from pipeline.heads.zero_shot import ZeroShotHead
 from pipeline.types import Float32Array
 
 FUSIONS = ("beta", "gate", "fixed")
+ONE_SHOT = "one image per class: nothing could be held out, weights come from a fixed table"
 
 
 def fit_deconfusion(
@@ -38,7 +39,7 @@ def fit_deconfusion(
         return _Fit(support, text=text, folds=folds, on_progress=on_progress).run(fusion=fusion)
 
 
-def _prior(
+def fit_prior_of(
     image: Float32Array, *, support: LabelledFeatures, text: ZeroShotHead | None, rows: Labels
 ) -> tuple[Prior, Float32Array]:
     """The prior fitted on `rows` and their logits, leave-one-out where they made it."""
@@ -79,11 +80,19 @@ class _Fit:
             rows = self._rows
             seen = FrozenNetwork(network).experts(rows.image, levels=rows.levels, prior=logits)
             chosen = fixed_fusion(seen, shots=shots, has_text=self._text is not None)
-            notes.append("one image per class: nothing could be held out, weights come from a fixed table")
+            notes.append(ONE_SHOT)
             before = after = np.zeros((0, len(support.classes)), np.float32)
             temperature = 1.0
         else:
-            chosen = self._choose(held_out, fusion=fusion, shots=shots, notes=notes)
+            chosen = choose_or_keep_prior(
+                held_out,
+                labels=support.labels[judged],
+                fusion=fusion,
+                shots=shots,
+                has_text=self._text is not None,
+                seed=self._folds.seed,
+                notes=notes,
+            )
             before, after = held_out.prior, chosen.apply(held_out)
             temperature = fit_temperature(after, labels=support.labels[judged])
         weights = {"beta": chosen.beta, "correction_weight": chosen.correction_weight}
@@ -115,7 +124,7 @@ class _Fit:
         return ExpertLogits(*stacked).take(folds.judged)
 
     def _fit(self, rows: Labels) -> tuple[Prior, DeconfusionNetwork, Float32Array]:
-        prior, logits = _prior(self._rows.image, support=self._support, text=self._text, rows=rows)
+        prior, logits = fit_prior_of(self._rows.image, support=self._support, text=self._text, rows=rows)
         taken: FitRows = self._rows.take(rows)
         free: LabelFree = self._free
         n_classes = len(self._support.classes)
@@ -124,28 +133,30 @@ class _Fit:
         self._on_progress(self._n_done / (self._folds.n_folds + 1))
         return prior, network, logits
 
-    def _choose(self, held_out: ExpertLogits, *, fusion: str, shots: float, notes: list[str]) -> Fusion:
-        """Weights by the rule asked for; back to the prior where they did not beat it."""
-        labels, has_text = self._support.labels[self._folds.judged], self._text is not None
-        if fusion == "fixed":
-            chosen = fixed_fusion(held_out, shots=shots, has_text=has_text)
-        else:
-            chosen = choose_fusion(held_out, labels=labels, shots=shots, has_text=has_text, seed=self._folds.seed)
-        if fusion == "gate":
-            r, m = chosen.deconfused(held_out), chosen.expert(held_out)
-            chosen = replace(chosen, gate=fit_gate(r, m=m, labels=labels, beta=chosen.beta))
-        before = accuracy(held_out.prior, labels=labels)
-        fused = chosen.apply(held_out)
-        after = accuracy(fused, labels=labels)
-        if is_harmful(held_out.prior, after=fused, labels=labels, shots=shots, has_text=has_text):
-            notes.append(
-                f"the fitted head was worse out of fold ({after.n_right} of {after.n} right) than the prior "
-                f"({before.n_right}): the prior is kept as it is"
-            )
-            return prior_alone(held_out)
-        if after.n_right <= before.n_right:
-            notes.append(
-                f"the fitted head was right no more often than the prior out of fold ({after.n_right} and "
-                f"{before.n_right} of {after.n}): more images would tell"
-            )
-        return chosen
+
+def choose_or_keep_prior(
+    held_out: ExpertLogits, *, labels: Labels, fusion: str, shots: float, has_text: bool, seed: int, notes: list[str]
+) -> Fusion:
+    """Weights by the rule asked for; back to the prior where they did not beat it. Says in `notes` what is odd."""
+    if fusion == "fixed":
+        chosen = fixed_fusion(held_out, shots=shots, has_text=has_text)
+    else:
+        chosen = choose_fusion(held_out, labels=labels, shots=shots, has_text=has_text, seed=seed)
+    if fusion == "gate":
+        r, m = chosen.deconfused(held_out), chosen.expert(held_out)
+        chosen = replace(chosen, gate=fit_gate(r, m=m, labels=labels, beta=chosen.beta))
+    before = accuracy(held_out.prior, labels=labels)
+    fused = chosen.apply(held_out)
+    after = accuracy(fused, labels=labels)
+    if is_harmful(held_out.prior, after=fused, labels=labels, shots=shots, has_text=has_text):
+        notes.append(
+            f"the fitted head was worse out of fold ({after.n_right} of {after.n} right) than the prior "
+            f"({before.n_right}): the prior is kept as it is"
+        )
+        return prior_alone(held_out)
+    if after.n_right <= before.n_right:
+        notes.append(
+            f"the fitted head was right no more often than the prior out of fold ({after.n_right} and "
+            f"{before.n_right} of {after.n}): more images would tell"
+        )
+    return chosen

@@ -17,8 +17,10 @@ from pipeline.heads.kinds import fit_closed_form
 from pipeline.heads.mixed_prior import fit_prior
 from pipeline.heads.novelty import NoveltyFit, fit_novelty
 from pipeline.heads.report import fit_report
+from pipeline.heads.shared_fit import fit_deconfusion_shared
 
-KINDS = ("auto", "deconfusion", *CLOSED_FORM)
+DECONFUSION = {"deconfusion": fit_deconfusion, "deconfusion_shared": fit_deconfusion_shared}
+KINDS = ("auto", *DECONFUSION, *CLOSED_FORM)
 NO_MATERIAL = Material()
 
 
@@ -41,8 +43,9 @@ def fit_head(
     classes = support.classes
     folds = make_folds(support.labels, groups=support.groups, n_classes=len(classes), seed=seed)
     novelty = fit_novelty(support.features.image, labels=support.labels, n_classes=len(classes), folds=folds)
-    if kind == "deconfusion":
-        judged = fit_deconfusion(support, text=material.text, folds=folds, fusion=fusion, on_progress=on_progress)
+    if kind in DECONFUSION:
+        fit = DECONFUSION[kind]
+        judged = fit(support, text=material.text, folds=folds, fusion=fusion, on_progress=on_progress)
     elif kind == "auto":
         judged = _auto(support, material=material, seed=seed)
     else:

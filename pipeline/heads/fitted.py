@@ -16,12 +16,21 @@ from pipeline.heads.deconfusion import DeconfusionHead
 from pipeline.heads.kernel_heads import KernelHead
 from pipeline.heads.prototype import PrototypeHead
 from pipeline.heads.report import FitReport
+from pipeline.heads.shared import DeconfusionSharedHead
 from pipeline.heads.whitening import Labels
 from pipeline.heads.zero_shot import ZeroShotHead
 from pipeline.types import Features, Float32Array
 
 AnyHead = (
-    ZeroShotHead | PrototypeHead | DeconfusionHead | BlendHead | AffineHead | KernelHead | CoderHead | CoderAdapterHead
+    ZeroShotHead
+    | PrototypeHead
+    | DeconfusionHead
+    | DeconfusionSharedHead
+    | BlendHead
+    | AffineHead
+    | KernelHead
+    | CoderHead
+    | CoderAdapterHead
 )
 
 

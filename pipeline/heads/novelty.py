@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -37,6 +37,25 @@ class NoveltyModel:
         nearest = np.maximum(squared.min(axis=1), 0.0) + np.float32(self.outside_precision) * self._outside(z)
         out: Float32Array = np.sqrt(nearest).astype(np.float32)
         return out
+
+    def with_mean(self, image: Float32Array) -> NoveltyModel:
+        """The model with one class more, whose mean image (1, D) is given; distances to the others stay as they are.
+
+        What of the mean lies outside the span becomes a direction of its own, at the variance it had before.
+        """
+        z = image - self.centre
+        white, means = z @ self.whitening, self.means
+        span, whitening = self.span, self.whitening
+        beyond = z - (z @ span) @ span.T
+        length = float(np.linalg.norm(beyond))
+        if span.shape[1] < span.shape[0] and length > 1e-6 * float(np.linalg.norm(z)):
+            direction = (beyond / np.float32(length)).T
+            gain = np.float32(np.sqrt(self.outside_precision))
+            span = np.concatenate([span, direction], axis=1)
+            whitening = np.concatenate([whitening, gain * direction], axis=1)
+            means = np.concatenate([means, np.zeros((len(means), 1), np.float32)], axis=1)
+            white = np.concatenate([white, [[gain * np.float32(length)]]], axis=1, dtype=np.float32)
+        return replace(self, span=span, whitening=whitening, means=np.concatenate([means, white]))
 
     def _outside(self, z: Float32Array) -> Float32Array:
         """(B,) squared length beyond the span; nothing is beyond a span of all dimensions."""

@@ -21,6 +21,8 @@ from pipeline.heads.kernel_heads import KernelHead
 from pipeline.heads.network import DeconfusionNetwork, NetworkShape
 from pipeline.heads.novelty import NoveltyModel
 from pipeline.heads.prototype import PrototypeHead
+from pipeline.heads.shared import DeconfusionSharedHead
+from pipeline.heads.shared_parts import shared_from_parts, shared_to_parts
 from pipeline.heads.zero_shot import ZeroShotHead
 from pipeline.types import Float32Array
 
@@ -37,6 +39,9 @@ def head_to_parts(head: AnyHead) -> tuple[Settings, Tensors]:
         settings, tensors = coder_to_parts(head)
     elif isinstance(head, BlendHead | AffineHead | KernelHead):
         settings, tensors = head.settings(), head.tensors()
+    elif isinstance(head, DeconfusionSharedHead):
+        settings, tensors = shared_to_parts(head)
+        _add_fusion(head.fusion, settings=settings, tensors=tensors)
     else:
         settings, tensors = _prior_to_parts(head)
     if head.novelty is not None:
@@ -55,18 +60,22 @@ def _prior_to_parts(head: ZeroShotHead | PrototypeHead | DeconfusionHead) -> tup
         tensors["prior.centre"] = prior.centre
     if isinstance(head, DeconfusionHead):
         settings["shape"] = head.network.shape.to_json()
-        gate = head.fusion.gate
-        settings["fusion"] = {
-            "beta": head.fusion.beta,
-            "correction_weight": head.fusion.correction_weight,
-            "residual_weight": head.fusion.residual_weight,
-            "maf_scale": head.fusion.maf_scale,
-            "gate_bias": None if gate is None else gate.bias,
-        }
-        if gate is not None:
-            tensors["gate.weight"] = gate.weight
+        _add_fusion(head.fusion, settings=settings, tensors=tensors)
         tensors |= {f"network.{k}": v.numpy() for k, v in head.network.state_dict().items()}
     return settings, tensors
+
+
+def _add_fusion(fusion: Fusion, *, settings: Settings, tensors: Tensors) -> None:
+    gate = fusion.gate
+    settings["fusion"] = {
+        "beta": fusion.beta,
+        "correction_weight": fusion.correction_weight,
+        "residual_weight": fusion.residual_weight,
+        "maf_scale": fusion.maf_scale,
+        "gate_bias": None if gate is None else gate.bias,
+    }
+    if gate is not None:
+        tensors["gate.weight"] = gate.weight
 
 
 def head_from_parts(settings: Settings, *, tensors: Tensors, classes: tuple[str, ...]) -> AnyHead:
@@ -82,6 +91,10 @@ def head_from_parts(settings: Settings, *, tensors: Tensors, classes: tuple[str,
             fusion=_fusion(settings["fusion"], tensors=tensors),
             novelty=novelty,
         )
+    if kind == "deconfusion_shared":
+        prior = _prior(settings["prior"], tensors=tensors, classes=classes, novelty=None)
+        fusion = _fusion(settings["fusion"], tensors=tensors)
+        return replace(shared_from_parts(settings, tensors=tensors, prior=prior, fusion=fusion), novelty=novelty)
     if kind in ("zero_shot", "prototype"):
         return _prior(settings["prior"], tensors=tensors, classes=classes, novelty=novelty)
     if kind in ("coder", "coder_adapter"):

@@ -132,5 +132,12 @@ def test_a_bundle_gives_the_same_bits(name: str, tmp_path: Path) -> None:
         np.testing.assert_array_equal(a, b)
 
 
+@pytest.mark.parametrize("name", KINDS)
+def test_a_bundle_made_twice_has_the_same_bytes(name: str) -> None:
+    info = encoder_info(levels="without levels" not in name)
+    made = {bundle_bytes(fitted(name), encoder=info, version=3, provenance=PROVENANCE) for _ in range(8)}
+    assert len(made) == 1
+
+
 def as_tuple(scores: Scores) -> tuple[np.ndarray | None, ...]:
     return (scores.zero_shot, scores.confusion, scores.logits, scores.novelty)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import base64
 import contextlib
 import resource
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import orjson
@@ -15,12 +16,18 @@ import pytest
 
 from pipeline.errors import SinkError
 from pipeline.interfaces import Sink
-from pipeline.types import DeadLetter
+from pipeline.types import DeadLetter, Prediction
 from tests.fakes import FakeClock, FakeSink
+from tests.kafka_topics import read_topic
 from tests.making import make_prediction, make_ref
 from tests.outboxes import BACKOFF_CAP_S, OutboxBench, full_disk
+from tests.servers.kafka import KafkaBroker
+from workers.kafka.connection import KafkaConnection
+from workers.kafka.packing import Packer, Topics
+from workers.kafka.producer import ParcelProducer
 from workers.outbox_store import Parcel
 from workers.sinks.jsonl import JsonlSink
+from workers.sinks.kafka import KafkaDestination, KafkaSink, TransactionalKafkaSink
 
 
 @dataclass
@@ -110,9 +117,59 @@ def _outbox(tmp_path: Path, *, away: bool) -> Bench:
     )
 
 
-@pytest.fixture(params=[_fake, _jsonl, _direct, _boxed], ids=["fake", "jsonl", "outbox-direct", "outbox-boxed"])
+class _AwayPacker(Packer):
+    """Packs for a topic that cannot be while `away`."""
+
+    away = False
+
+    def pack(self, outcome: Prediction | DeadLetter) -> list[Parcel]:
+        parcels = super().pack(outcome)
+        return [replace(parcel, topic="no such topic") for parcel in parcels] if self.away else parcels
+
+
+def _kafka(broker: KafkaBroker) -> Bench:
+    """At least once."""
+    return _on_topics(broker, transactional_id=None)
+
+
+def _transactional(broker: KafkaBroker) -> Bench:
+    """Exactly once."""
+    return _on_topics(broker, transactional_id=f"contract-{uuid.uuid4().hex}")
+
+
+def _on_topics(broker: KafkaBroker, *, transactional_id: str | None) -> Bench:
+    topics = Topics(*(broker.new_topic(name) for name in ("results", "states", "dlq")))
+    packer = _AwayPacker(topics=topics, line="contract", clock=FakeClock(), state_after=1000)
+    connection = KafkaConnection(bootstrap=(broker.bootstrap,))
+    producer = ParcelProducer(connection, max_message_bytes=1_000_000, transactional_id=transactional_id)
+    sink: Sink = KafkaSink(KafkaDestination(packer, producer=producer))
+    if transactional_id is not None:
+        sink = TransactionalKafkaSink(packer, producer=producer, owns=lambda position: True, group=lambda: None)
+
+    @contextlib.contextmanager
+    def failing() -> Iterator[None]:
+        packer.away = True
+        yield
+        packer.away = False
+
+    def dead() -> list[tuple[str, bytes]]:
+        read = read_topic(broker.bootstrap, topics.dead_letters)
+        return [(one.headers["dlq_reason"].decode(), one.value) for one in read]
+
+    def ids() -> list[str]:
+        return [one.headers["ce_id"].decode() for one in read_topic(broker.bootstrap, topics.results)]
+
+    return Bench(sink, read_ids=ids, read_dead=dead, failing=failing)
+
+
+ON_FILES: list[Callable[[Path], Bench]] = [_fake, _jsonl, _direct, _boxed]
+ON_TOPICS: list[Callable[[KafkaBroker], Bench]] = [_kafka, _transactional]
+
+
+@pytest.fixture(params=[*ON_FILES, *ON_TOPICS], ids=lambda make: make.__name__.strip("_"))
 def bench(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Bench]:
-    made: Bench = request.param(tmp_path)
+    given = request.getfixturevalue("kafka_broker") if request.param in ON_TOPICS else tmp_path
+    made: Bench = request.param(given)
     yield made
     made.sink.close()
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
@@ -17,6 +18,9 @@ from pipeline.interfaces import Clock, Source
 from pipeline.simulation.line import SimulatedLine
 from pipeline.types import SourceFrame
 from tests.fakes import FakeClock, FakeSource
+from tests.kafka_lines import LineOptions, topic_source
+from tests.kafka_topics import Message, write_topic
+from tests.servers.kafka import KafkaBroker
 from tests.servers.mjpeg import MjpegServer
 from tests.servers.rtsp import RtspServer
 from tests.servers.videos import picture, write_picture, write_video
@@ -108,6 +112,18 @@ def camera_rtsp_by_pyav(_: Path) -> Iterator[Subject]:
         yield Subject(source, clock)
 
 
+def kafka_topic(_: Path, broker: KafkaBroker) -> Iterator[Subject]:
+    clock = SystemClock()
+    topic = broker.new_topic("frames", n_partitions=2)
+    headers = {"captured-at": str(clock.utc()).encode(), "capture-time-source": b"host"}
+    pictures = [cv2.imencode(".jpg", picture(index))[1].tobytes() for index in range(12)]
+    write_topic(broker.bootstrap, topic, [Message(SOURCE_ID.encode(), one, headers) for one in pictures])
+    options = LineOptions(bootstrap=broker.bootstrap, frames=topic, results="", states="", letters="", group=topic)
+    source = topic_source(options, clock=clock, source_id=SOURCE_ID)
+    yield Subject(source, clock)
+    source.settle(timeout_s=0.0)
+
+
 FINITE: list[Callable[[Path], Iterator[Subject]]] = [
     fake,
     replay_video,
@@ -115,19 +131,21 @@ FINITE: list[Callable[[Path], Iterator[Subject]]] = [
     replay_folder,
     simulate,
 ]
-SUBJECTS = [
+SUBJECTS: list[Callable[..., Iterator[Subject]]] = [
     *FINITE,
     simulate_at_real_time,
     camera_mjpeg,
     camera_mjpeg_by_opencv,
     camera_rtsp,
     camera_rtsp_by_pyav,
+    kafka_topic,
 ]
 
 
 @pytest.fixture(params=SUBJECTS, ids=lambda make: make.__name__)
 def subject(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Subject]:
-    made = request.param(tmp_path)
+    broker = [request.getfixturevalue("kafka_broker")] if request.param is kafka_topic else []
+    made = request.param(tmp_path, *broker)
     one = next(made)
     yield one
     one.source.close()

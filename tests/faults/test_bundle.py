@@ -85,7 +85,7 @@ def test_any_changed_byte_is_refused(content: bytes, tmp_path: Path) -> None:
 
 
 def test_a_changed_manifest_is_refused(content: bytes, tmp_path: Path) -> None:
-    temperature = f'\\"temperature\\": {fitted(NAME).temperature}'.encode()
+    temperature = f'temperature\\\\\\": {fitted(NAME).temperature}'.encode()  # JSON in JSON in JSON
     assert temperature in content
     changed = content.replace(temperature, temperature[:-1] + (b"1" if temperature[-1:] != b"1" else b"2"))
     assert "expected manifest with SHA-256" in refusal(changed, folder=tmp_path)

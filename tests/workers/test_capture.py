@@ -9,12 +9,13 @@ import numpy as np
 import pytest
 
 from pipeline.errors import BadFrame, SourceError, SourceUnavailable
-from pipeline.types import DeadLetter, FrameOrigin, UInt8Array
+from pipeline.types import DeadLetter, Frame, FrameOrigin, UInt8Array
 from tests.fakes import FakeClock, FakeSource
 from tests.making import make_source_frame
 from workers.backoff import Backoff
 from workers.capture import Capture, Item, SourceState
 from workers.channel import Channel
+from workers.encoded import decode
 from workers.ledger import Ledger
 
 
@@ -22,7 +23,13 @@ class Bench:
     """A capture worker with everything around it in the open."""
 
     def __init__(
-        self, source: FakeSource, *, drop_oldest: bool = False, capacity: int = 8, rois: tuple[str, ...] = ("full",)
+        self,
+        source: FakeSource,
+        *,
+        drop_oldest: bool = False,
+        capacity: int = 8,
+        rois: tuple[str, ...] = ("full",),
+        evidence_quality: int | None = None,
     ) -> None:
         self.clock = FakeClock()
         self.states: list[str] = []
@@ -38,6 +45,7 @@ class Bench:
             drop_oldest=drop_oldest,
             on_state=lambda source_id, state: self.states.append(state),
             on_frame=lambda source_id: None,
+            evidence_quality=evidence_quality,
         )
 
     @staticmethod
@@ -153,3 +161,17 @@ def test_close_ends_a_source_that_has_nothing_to_say() -> None:
     bench.capture.run()
     assert len(bench.frames) == 0
     assert bench.capture.status.n_reconnects == 0
+
+
+def test_a_picture_without_its_jpeg_is_encoded_only_for_an_archive_and_once_for_all_regions() -> None:
+    own = replace(make_source_frame(9), evidence=b"\xff\xd8\xff as it came")
+    for quality in (None, 90):
+        bench = Bench(FakeSource([make_source_frame(7), own]), rois=("left", "right"), evidence_quality=quality)
+        bench.capture.run()
+        frames = [item for item in bench.frames.take() if isinstance(item, Frame)]
+        assert [frame.evidence for frame in frames[2:]] == [own.evidence] * 2
+        left, right = frames[:2]
+        assert left.evidence is right.evidence
+        assert (left.evidence is None) == (quality is None)
+        if left.evidence is not None:
+            assert int(abs(decode(left.evidence, where="test").astype(int) - 7).max()) <= 2

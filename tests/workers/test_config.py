@@ -14,7 +14,7 @@ from pipeline.errors import ConfigError, SourceUnavailable
 from pipeline.simulation import KINDS
 from pipeline.types import Roi
 from tests.conftest import ROOT
-from workers import config, config_adaptation, config_cameras, config_decision, config_kafka
+from workers import config, config_adaptation, config_cameras, config_decision, config_kafka, config_sinks
 from workers.config import CameraSourceConfig, ConfigFileError, LineConfig, json_schema, load_config
 
 MINIMAL = """\
@@ -72,7 +72,7 @@ def test_the_example_names_every_key_there_is() -> None:
     text = (ROOT / "configs" / "example.yaml").read_text()
     models = [
         value
-        for module in (config, config_adaptation, config_cameras, config_decision, config_kafka)
+        for module in (config, config_adaptation, config_cameras, config_decision, config_kafka, config_sinks)
         for value in vars(module).values()
         if isinstance(value, type) and issubclass(value, BaseModel)
     ]

@@ -11,11 +11,12 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
 from tests.conftest import need
+from tests.exercised import exercise_rest
 from tests.fakes import FakeClock
 from tests.making import make_prediction, make_ref
 from workers import metrics as metrics_module
 from workers.ledger import Ledger
-from workers.metrics import CATALOGUE, Metrics
+from workers.metrics import CATALOGUE, Metrics, Reading
 
 
 def _made() -> Metrics:
@@ -54,6 +55,7 @@ def _exercised() -> Metrics:
     metrics.outbox_shed("kafka", 2, "age")
     metrics.head("demo", 1, "ab")
     metrics.bind_ready(lambda: True)
+    exercise_rest(metrics)
     return metrics
 
 
@@ -191,6 +193,48 @@ def test_only_the_live_version_of_a_head_is_shown() -> None:
     metrics.head("demo", 2, "cd")
     shown = [dict(labels) for name, labels in _samples(metrics) if name == "clearline_head_info"]
     assert shown == [{"head": "demo", "version": "2", "sha256": "cd"}]
+
+
+def test_a_verdict_counts_as_a_close_call_from_half_of_its_probability_on() -> None:
+    metrics, sure = _made(), make_prediction()
+    metrics.predicted(sure)
+    assert _value(metrics, "close_calls_total", head="demo", label="ok", rival="scratch") is None
+    metrics.predicted(replace(sure, confidence=0.6, probabilities={"ok": 0.6, "scratch": 0.3}))
+    metrics.predicted(replace(sure, confidence=0.6, probabilities={"ok": 0.6, "scratch": 0.29}))
+    assert _value(metrics, "close_calls_total", head="demo", label="ok", rival="scratch") == 1
+
+
+def test_pairs_of_classes_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(metrics_module, "MAX_PAIRS", 3)
+    metrics, one = _made(), make_prediction()
+    for number in range(10):
+        metrics.predicted(replace(one, label=f"class-{number}", confidence=0.1))
+    assert _value(metrics, "close_calls_total", head="other", label="other", rival="other") == 7
+
+
+def test_readings_are_taken_at_each_scrape() -> None:
+    metrics, values = _made(), [0.25, 0.5]
+    metrics.bind_readings(lambda: [Reading("spc_value_ratio", ("cap-01",), values.pop(0))])
+    assert _value(metrics, "spc_value_ratio", source="cap-01") == 0.25
+    assert _value(metrics, "spc_value_ratio", source="cap-01") == 0.5
+
+
+def test_a_reading_of_a_forgotten_source_is_left_out() -> None:
+    metrics = _made()
+    metrics.bind_readings(lambda: [Reading("spc_value_ratio", ("cap-01",), 0.25)])
+    metrics.forget_source("cap-01")
+    assert _value(metrics, "spc_value_ratio", source="cap-01") is None
+
+
+def test_counters_that_matter_at_their_first_step_begin_at_zero() -> None:
+    metrics = _made()
+    metrics.bind_ledger(lambda: {"cap-01": _Balance(0, 0, {}, {}, 0, 0)})
+    metrics.bind_outbox("kafka", lambda: (0, 0, 0.0))
+    metrics.sink_attempted("jsonl", 1, 0.001)
+    assert _value(metrics, "dropped_total", source="cap-01", reason="queue_full") == 0
+    assert _value(metrics, "dead_lettered_total", source="cap-01", reason="undecodable") == 0
+    assert _value(metrics, "outbox_shed_total", sink="kafka", reason="age") == 0
+    assert _value(metrics, "sink_failures_total", sink="jsonl") == 0
 
 
 def test_label_sets_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,10 +15,10 @@ import numpy as np
 from pipeline.adaptation.support.rows import SupportRows, load_snapshot
 from pipeline.errors import DataError
 from pipeline.heads import registry
-from pipeline.heads.bundle import Provenance
+from pipeline.heads.bundle import Provenance, bundle_bytes
 from pipeline.heads.evidence import Evidence, SupportIndex
-from pipeline.heads.fit import fit_head
-from pipeline.heads.fitted import FittedHead, LabelledFeatures, Material
+from pipeline.heads.fitted import LabelledFeatures, Material
+from pipeline.heads.recipe import Recipe, fit_recipe, rows_sha256
 from pipeline.heads.zero_shot import ZeroShotHead
 from pipeline.types import EncoderInfo, Features
 
@@ -35,37 +35,48 @@ class Job:
     classes: tuple[str, ...]
     registry: str  # folder of the head
     encoder: dict[str, object]  # EncoderInfo's fields
-    parent: int
     code_version: str
     texts_sha256: str | None
     created_at: str
 
 
-def fit_job(job: Job) -> FittedHead:
-    """The `auto` head on the embeddings alone: that is what is recorded. Raises DataError. Blocks."""
-    rows = load_snapshot(Path(job.snapshot))
-    support, _ = _support(rows, classes=job.classes)
-    pool = None if job.pool is None else np.load(job.pool).astype(np.float32)
-    return fit_head(support, material=Material(text=_text(job), pool=pool), kind="auto", seed=rows.seed & SEED_BITS)
-
-
 def run_job(job: Job) -> int:
-    """Fit, write the next version beside the live one, and return its number."""
+    """Fit twice, compare, write the next version beside the live one, and return its number. Raises DataError."""
     rows = load_snapshot(Path(job.snapshot))
-    fitted = fit_job(job)
     support, names = _support(rows, classes=job.classes)
+    pool = None if job.pool is None else np.load(job.pool).astype(np.float32)
+    material = Material(text=_text(job), pool=pool)
+    recipe = Recipe(kind="auto", seed=rows.seed & SEED_BITS, embedding_alone=True, pool_sha256=rows_sha256(pool))
+    fitted, again = (fit_recipe(support, material=material, recipe=recipe) for _ in range(2))
     provenance = Provenance(
         texts_sha256=job.texts_sha256,
         support_sha256=rows.sha256,
         code_version=job.code_version,
         created_at=job.created_at,
+        recipe=recipe.to_json(),
     )
-    evidence = Evidence(held_out=fitted.held_out, support=SupportIndex(support.features.image, support.labels, names))
-    encoder = EncoderInfo(**job.encoder)  # type: ignore[arg-type]
-    bundle = registry.save(
-        fitted, folder=Path(job.registry), encoder=encoder, provenance=provenance, evidence=evidence, live=False
-    )
-    return bundle.version
+    encoder = EncoderInfo(**job.encoder)  # type: ignore[arg-type]  # checked by job_from_json
+    index = SupportIndex(support.features.image, support.labels, names)
+    contents = {
+        bundle_bytes(
+            one,
+            encoder=encoder,
+            version=1,
+            provenance=provenance,
+            evidence=Evidence(held_out=one.held_out, support=index),
+        )
+        for one in (fitted, again)
+    }
+    if len(contents) > 1:
+        raise DataError("refit: expected two fits of the same rows to be the same, got two heads; nothing was written")
+    return registry.save(
+        fitted,
+        folder=Path(job.registry),
+        encoder=encoder,
+        provenance=provenance,
+        evidence=Evidence(held_out=fitted.held_out, support=index),
+        live=False,
+    ).version
 
 
 def _support(rows: SupportRows, *, classes: tuple[str, ...]) -> tuple[LabelledFeatures, tuple[str, ...]]:

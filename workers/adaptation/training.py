@@ -1,77 +1,69 @@
-"""The child process that fits a challenger: started, asked, never waited for."""
+"""A child process that computes for minutes: started, asked, never waited for."""
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import subprocess
 import sys
-from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-import numpy as np
-
-from pipeline.heads.zero_shot import ZeroShotHead
-from pipeline.types import Float32Array
-from workers.adaptation.refit import Job, job_to_json
+from pipeline.heads.atomic import write_atomic
 
 LAST_WORDS = 2_000  # characters of a child's error that are told
+NICELY = ("nice", "-n", "5")  # the line goes first
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What became of a fit: a version, or why there is none."""
+class Child:
+    """At most one run of a module at a time; it is handed a job file and says one JSON object. One thread."""
 
-    version: int | None
-    error: str = ""
-
-
-class Training:
-    """At most one child at a time. One thread."""
-
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, module: str, *, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        self._folder = folder
+        self._module = module
+        self._path = folder / f"{module.rsplit('.', 1)[-1]}.json"
         self._child: subprocess.Popen[str] | None = None
 
-    def start(self, job: Job) -> None:
-        """Begin; a child that still runs is stopped, its head was never live."""
+    @property
+    def is_running(self) -> bool:
+        """Started, and not yet polled to its end."""
+        return self._child is not None
+
+    def start(self, job: str) -> None:
+        """Begin; a run that still goes on is stopped. Raises OSError."""
         self.stop()
-        path = self._folder / "job.json"
-        path.write_text(job_to_json(job), encoding="utf-8")
+        write_atomic(self._path, content=job.encode(), durable=False)
         self._child = subprocess.Popen(
-            [sys.executable, "-m", "workers.adaptation.refit", str(path)],
+            [*NICELY, sys.executable, "-m", self._module, str(self._path)],
             stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
             text=True,
+            env={**os.environ, "OMP_NUM_THREADS": "1"},  # the line needs the other cores
         )
 
-    def poll(self) -> Outcome | None:
-        """None while it works, or where none was started."""
+    def poll(self) -> dict[str, Any] | None:
+        """What it said; None while it works, or where none was started. `error` in it says why there is nothing."""
         if self._child is None or self._child.poll() is None:
             return None
-        out, errors = self._child.communicate()
-        self._child = None
+        out, _ = self._child.communicate()
+        code, self._child = self._child.returncode, None
         try:
-            said = json.loads(out.strip().splitlines()[-1])
-            return Outcome(said.get("version"), said.get("error", ""))
+            said: dict[str, Any] = json.loads(out.strip().splitlines()[-1])
         except (ValueError, IndexError):
-            return Outcome(None, f"the fit ended without a word: {errors[-LAST_WORDS:]}")
+            return {"error": f"{self._module} ended with {code} and without a word: {out[-LAST_WORDS:]}"}
+        return said
+
+    def wait(self, *, timeout_s: float) -> None:
+        """Block until it has ended, for those who have nothing else to do."""
+        if self._child is not None:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._child.wait(timeout_s)
 
     def stop(self) -> None:
-        """End a child that still runs."""
+        """End a run that still goes on."""
         child, self._child = self._child, None
-        if child is not None and child.poll() is None:
-            child.kill()
+        if child is not None:
+            if child.poll() is None:
+                child.kill()
             child.communicate()
-
-    def keep_pool(self, rows: Float32Array) -> str:
-        """Unlabelled rows where the child finds them."""
-        path = self._folder / "pool.npy"
-        np.save(path, rows.astype(np.float16))
-        return str(path)
-
-    def keep_text(self, text: ZeroShotHead) -> str:
-        """Class vectors where the child finds them."""
-        path = self._folder / "text.npz"
-        np.savez(path, prototypes=text.prototypes, scale=text.scale)
-        return str(path)

@@ -1,16 +1,22 @@
-"""A second head in the shadow of the live one: every frame decided by both, labels on a random draw of what differs."""
+"""Two heads on the same embeddings: every frame decided by both, a random share of what differs put before people."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 import numpy as np
 
 from pipeline.adaptation.support.choosing import Choice, choose_gate
-from pipeline.types import Decision, Features, Float32Array, Prediction
+from pipeline.decision.probabilities import softmax
+from pipeline.types import Decision, Features, Float32Array, Prediction, UInt8Array
 from workers.adaptation.tap import Seen
 from workers.inference import LiveHead
+
+INCLUSION = (
+    0.25  # of the disagreements of a pool are drawn: declared before, so that each label speaks with full weight
+)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -19,79 +25,71 @@ class Disagreement:
 
     prediction: Prediction
     embedding: Float32Array  # (D,)
-    live: int
-    shadow: int
+    picture: UInt8Array | None  # (S, S, 3) RGB
+    champion: int
+    challenger: int
+    confidence: float  # of the champion
 
 
 @dataclass(frozen=True, slots=True)
-class Round:
-    """What a pool of frames came to when it was closed."""
+class Pool:
+    """A full pool of frames, and the disagreements drawn from it."""
 
     n_agreed: int
-    n_passed_over: int
+    differing: dict[str, Disagreement]  # by event id
     drawn: tuple[Choice, ...]
 
 
 class Trial:
-    """Pools frames, and draws from the pool when it is full: labels drawn as they come would follow product runs."""
+    """Pools frames, and draws when a pool is full: disagreements drawn as they come would follow product runs.
 
-    def __init__(self, shadow: LiveHead, *, classes: Sequence[str], pool_frames: int, draw: int, seed: int) -> None:
-        self._shadow = shadow
-        self._index = {name: number for number, name in enumerate(classes)}
-        self._pool_frames, self._draw, self._seed = pool_frames, draw, seed
+    Both heads decide under their own normal policies, so it does not matter which of them the line uses meanwhile,
+    or whether its review band is wider for now.
+    """
+
+    def __init__(
+        self, champion: LiveHead, challenger: LiveHead, *, n_classes: int, pool_frames: int, seed: int
+    ) -> None:
+        self._champion, self._challenger = champion, challenger
+        self._n_classes, self._pool_frames, self._seed = n_classes, pool_frames, seed
         self._n_agreed = 0
-        self._pool: dict[str, Disagreement] = {}
-        self._n_rounds = 0
-        self.drawn: dict[str, tuple[Disagreement, float]] = {}  # by event id, with the probability of being drawn
-        self.classes_seen: set[int] = set()
+        self._differing: dict[str, Disagreement] = {}
+        self.n_pools = 0
 
-    def take(self, seen: Seen) -> Round | None:
-        """Decide a batch a second time; a round when the pool is full."""
-        shadow = self._decided(seen)
-        for row, (one, other) in enumerate(zip(seen.predictions, shadow, strict=True)):
-            self.classes_seen.add(int(seen.labels[row]))
-            live = self._number(one)
-            if live == other:
-                self._n_agreed += 1
-            else:
-                self._pool[one.ref.event_id] = Disagreement(one, seen.image[row], live, other)
-        full = self._n_agreed + len(self._pool) >= self._pool_frames
-        return self._close() if full else None
+    def take(self, seen: Seen, *, asked: Callable[[], Collection[str]]) -> Pool | None:
+        """Decide a batch twice; a pool when it is full. Frames that `asked` names are another stream's."""
+        features = Features(image=seen.image)
+        ours, sure = self._decided(self._champion, features)
+        theirs, _ = self._decided(self._challenger, features)
+        for row in np.flatnonzero(np.not_equal(ours, theirs)).tolist():
+            one = seen.predictions[row]
+            picture = None if seen.pixels is None else seen.pixels[row]
+            self._differing[one.ref.event_id] = Disagreement(
+                one, seen.image[row], picture, ours[row], theirs[row], float(sure[row])
+            )
+        self._n_agreed += int(np.equal(ours, theirs).sum())
+        if self._n_agreed + len(self._differing) < self._pool_frames:
+            return None
+        return self._closed(asked())
 
-    def _decided(self, seen: Seen) -> list[int]:
-        scores = self._shadow.head.score(Features(image=seen.image))
-        return [self._code(label, verdict) for label, verdict in self._shadow.decider.judge(scores)]
+    def _decided(self, live: LiveHead, features: Features) -> tuple[list[int], Float32Array]:
+        scores = live.head.score(features)
+        codes = [
+            label if verdict in (Decision.ACCEPT, Decision.REJECT) else self._n_classes
+            for label, verdict in live.decider.judge(scores)
+        ]
+        return codes, softmax(scores.logits / np.float32(live.decider.temperature)).max(axis=1)
 
-    def _number(self, one: Prediction) -> int:
-        return self._code(self._index[one.label], one.decision)
-
-    def _code(self, label: int, decision: Decision) -> int:
-        return label if decision in (Decision.ACCEPT, Decision.REJECT) else len(self._index)
-
-    def _close(self) -> Round:
-        ids = sorted(self._pool)
+    def _closed(self, asked: Collection[str]) -> Pool:
+        ids = sorted(one for one in self._differing if one not in asked)
         choices = choose_gate(
             ids,
-            champion=[str(self._pool[one].live) for one in ids],
-            challenger=[str(self._pool[one].shadow) for one in ids],
-            n=self._draw,
-            seed=self._seed + self._n_rounds,
+            champion=[str(self._differing[one].champion) for one in ids],
+            challenger=[str(self._differing[one].challenger) for one in ids],
+            n=math.ceil(INCLUSION * len(ids)),
+            seed=self._seed * 1_000 + self.n_pools,
         )
-        self._n_rounds += 1
-        for choice in choices:
-            self.drawn[choice.event_id] = (self._pool[choice.event_id], choice.inclusion_probability)
-        closed = Round(self._n_agreed, len(ids) - len(choices), choices)
-        self._pool, self._n_agreed = {}, 0
-        return closed
-
-
-def class_accuracy(
-    logits: Float32Array, *, labels: np.ndarray[tuple[int], np.dtype[np.int64]], classes: Sequence[str]
-) -> Mapping[str, tuple[int, int]]:
-    """Per class: how many were judged, and how many right."""
-    right = logits.argmax(axis=1) == labels
-    return {
-        name: (int((labels == c).sum()), int(right[labels == c].sum()))
-        for c, name in enumerate(classes)
-        if (labels == c).any()
-    }
+        pool = Pool(self._n_agreed, self._differing, choices)
+        self._differing, self._n_agreed = {}, 0
+        self.n_pools += 1
+        return pool

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -12,11 +15,12 @@ import structlog
 
 from pipeline.adaptation.drift.blocks import CHARTS
 from pipeline.adaptation.drift.context import Context
-from pipeline.adaptation.drift.episodes import EpisodeEvent
+from pipeline.adaptation.drift.episodes import EpisodeEvent, EventKind
 from pipeline.adaptation.drift.monitor import DriftMonitor
 from pipeline.adaptation.drift.profile_file import load_profile
 from pipeline.adaptation.support.recording import EmbeddingRecording
 from pipeline.errors import ClearlineError
+from pipeline.heads.atomic import write_atomic
 from pipeline.types import EncoderInfo, Float32Array
 from workers.adaptation.tap import Seen
 
@@ -43,6 +47,7 @@ class Watch:
         recording: EmbeddingRecording,
         *,
         references: Path,
+        state: Path,
         encoder: EncoderInfo,
         product: str,
         gather_parts: int,
@@ -56,21 +61,57 @@ class Watch:
         self._gauge = gauge
         self._gathered: dict[tuple[Place, int], _Gathered] = {}
         self.missing: set[Place] = set()
-        self._monitor = self._load()
+        self._ignored: set[int] = set()  # heads whose references describe what is no longer normal
+        self._named: dict[Place, EpisodeEvent] = {}  # places whose open episode has a cause
+        self._over: set[Place] = set()
+        self.ratios: tuple[float, ...] = ()  # of the newest block; one assignment
+        self._state = state
+        self._monitor = self._load({})
+        with contextlib.suppress(OSError, ValueError, ClearlineError):  # charts that begin anew alarm a little later
+            self._monitor.restore(json.loads(state.read_bytes()))
 
-    @property
-    def has_references(self) -> bool:
-        """Anything to compare with."""
-        return self._n_references > 0
+    def covers(self, head_version: int) -> bool:
+        """Is there a reference of this product and head, for any place?"""
+        mine = (self._product, head_version)
+        return head_version not in self._ignored and mine in self._contexts
 
     def reload(self) -> None:
-        """References have changed on disk."""
-        self._monitor = self._load()
+        """References have changed on disk; charts of those that have not go on."""
+        self._ignored.clear()
+        self._monitor = self._load(self._monitor.snapshot())
+
+    def ignore(self, head_version: int) -> None:
+        """Another normal was approved: until there is a reference of it, this head's charts say nothing."""
+        self._ignored.add(head_version)
+        self._named.clear()
+        self._over.clear()
+
+    def standing(self) -> list[tuple[Place, EpisodeEvent]]:
+        """Drifts that were named before and still stand: nothing has settled them."""
+        return [(place, event) for place, event in self._named.items() if place in self._over]
+
+    def save(self) -> None:
+        """Where the charts stand, for a restart. Raises OSError."""
+        write_atomic(self._state, content=json.dumps(self._monitor.snapshot()).encode(), durable=False)
 
     def change_product(self, product: str) -> None:
         """Another product on the belt: its own references, and no drift."""
         self._product = product
         self._gathered.clear()
+        self._named.clear()
+        self._over.clear()
+
+    @property
+    def recorded_bytes(self) -> int:
+        """On disk."""
+        return self._recording.n_bytes
+
+    def close(self) -> None:
+        """The recording is let go; where the disk refuses its last flush, nothing more can be done."""
+        with contextlib.suppress(ClearlineError, OSError):
+            self.save()
+        with contextlib.suppress(ClearlineError, OSError):
+            self._recording.close()
 
     def record(self, seen: Seen, *, at: float) -> None:
         """Append the batch to the recording. Raises SinkError where the disk refuses."""
@@ -98,10 +139,11 @@ class Watch:
 
     def _chart(self, place: Place, *, gathered: _Gathered, head_version: int) -> list[tuple[Place, EpisodeEvent]]:
         context = self._context(place, head_version=head_version)
-        if not self._monitor.watches(context):
+        if head_version in self._ignored or not self._monitor.watches(context):
             if place not in self.missing:
                 self.missing.add(place)
                 self._gauge("reference_missing", 1, *place)
+            self.ratios = ()
             return []
         self.missing.discard(place)
         seen = self._monitor.update(
@@ -111,6 +153,7 @@ class Watch:
         )
         if seen.readings:
             last = seen.readings[-1]
+            self.ratios = last.ratios
             for chart, statistic, limit in zip(CHARTS, last.statistics, last.limits, strict=True):
                 self._gauge("drift_statistic", statistic, *place, chart)
                 self._gauge("drift_threshold", limit, *place, chart)
@@ -118,7 +161,18 @@ class Watch:
             self._gauge("estimated_accuracy_ratio", last.expected_accuracy, *place)
             self._gauge("drift_episode", float(self._monitor.episodes(context).is_open), *place)
             self._gauge("reference_missing", 0, *place)
+            active = self._monitor.charts(context).reference.active
+            over = any(ratio > 1.0 and on for ratio, on in zip(last.ratios, active, strict=True))
+            (self._over.add if over else self._over.discard)(place)
+        for event in seen.events:
+            self._note(place, event)
         return [(place, event) for event in seen.events]
+
+    def _note(self, place: Place, event: EpisodeEvent) -> None:
+        if event.kind is EventKind.DIAGNOSED:
+            self._named[place] = event
+        elif event.kind is EventKind.CLOSED:
+            self._named.pop(place, None)
 
     def _context(self, place: Place, *, head_version: int) -> Context:
         return Context(
@@ -130,15 +184,21 @@ class Watch:
             head_version=head_version,
         )
 
-    def _load(self) -> DriftMonitor:
+    def _load(self, kept: Mapping[str, Any]) -> DriftMonitor:
         profiles = []
-        for path in sorted(self._references.glob("*")) if self._references.is_dir() else []:
+        for path in sorted(self._references.glob("reference-*.safetensors")):
             try:
                 profiles.append(load_profile(path))
             except ClearlineError as error:
                 log.warning("reference left out", cause=str(error))
-        self._n_references = len(profiles)
-        return DriftMonitor(profiles)
+        self._contexts = {(one.context.product, one.context.head_version) for one in profiles}
+        monitor = DriftMonitor(profiles)
+        for profile in profiles:
+            key = profile.context.key
+            if key in kept:
+                with contextlib.suppress(ClearlineError):  # a reference made anew: its charts begin anew
+                    monitor.restore({key: kept[key]})
+        return monitor
 
 
 def places_of(seen: Seen) -> Mapping[Place, npt.NDArray[np.int64]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -15,23 +15,37 @@ import typer
 from pipeline.encoders.build import EncoderBundle
 from pipeline.heads import registry
 from pipeline.heads.bundle import HeadBundle, Provenance
-from pipeline.heads.evidence import Evidence, SupportIndex
-from pipeline.heads.fit import fit_head
-from pipeline.heads.fitted import FittedHead, Material
+from pipeline.heads.fitted import FittedHead
+from pipeline.heads.recipe import Recipe, fit_recipe, rows_sha256
 from pipeline.heads.report import Accuracy, FitReport
 from pipeline.heads.support import SupportSet
-from pipeline.types import Features
 from workers.clock import SystemClock
 from workers.commands.head_eval import head_eval
 from workers.commands.head_explain import head_explain
+from workers.commands.head_rebuild import head_rebuild
 from workers.commands.head_report import head_report
-from workers.commands.head_support import OpenedSupport, Progress, open_pool, open_support, progress_shown
+from workers.commands.head_support import (
+    OpenedSupport,
+    Progress,
+    evidence_of,
+    material_of,
+    open_pool,
+    open_support,
+    progress_shown,
+)
+from workers.commands.head_versions import head_freeze, head_list, head_promote, head_rollback, head_thaw
 from workers.config import LineConfig, load_config
 
 app = typer.Typer(help="Fit heads and compare them.", no_args_is_help=True)
 app.command("eval")(head_eval)
 app.command("report")(head_report)
 app.command("explain")(head_explain)
+app.command("list")(head_list)
+app.command("promote")(head_promote)
+app.command("rollback")(head_rollback)
+app.command("freeze")(head_freeze)
+app.command("thaw")(head_thaw)
+app.command("rebuild")(head_rebuild)
 MAX_LISTED = 10  # unreadable files named one by one
 
 
@@ -104,41 +118,41 @@ def fit_folder(
     pool = None
     if unlabelled is not None:
         pool = open_pool(unlabelled, config=config, encoder=opened.encoder, progress=progress)
-    texts = opened.texts
-    labelled = opened.support.features
-    if config.adaptation is not None:  # what is recorded of a line is the embedding: its heads use nothing else
-        labelled = replace(labelled, features=Features(image=labelled.features.image))
-    fitted = fit_head(
-        labelled,
-        material=Material(text=texts.names, coder=texts.coder, pool=pool),
+    recipe = Recipe(
         kind=config.head.kind,
         fusion=fusion,
         tune=tune,
         seed=seed,
+        shots=shots,
+        embedding_alone=config.adaptation is not None,  # what is recorded of a line: its heads use nothing else
+        pool_sha256=rows_sha256(pool),
+    )
+    fitted = fit_recipe(
+        opened.support.features,
+        material=material_of(opened, pool=pool),
+        recipe=recipe,
         on_progress=lambda share: progress("fitting", share),
     )
     folder = out or config.head.registry / config.head.name
-    bundle = _save(fitted, folder=folder, opened=opened)
+    bundle = _save(fitted, folder=folder, opened=opened, recipe=recipe)
     return Fitted(folder=folder, bundle=bundle, report=fitted.report, support=opened.support)
 
 
-def _save(fitted: FittedHead, *, folder: Path, opened: OpenedSupport) -> HeadBundle:
-    support, dictionary = opened.support, opened.texts.dictionary
+def _save(fitted: FittedHead, *, folder: Path, opened: OpenedSupport, recipe: Recipe) -> HeadBundle:
+    dictionary = opened.texts.dictionary
     provenance = Provenance(
         texts_sha256=None if dictionary is None else dictionary.sha256,
-        support_sha256=support.sha256,
+        support_sha256=opened.support.sha256,
         code_version=version("clearline"),
         created_at=datetime.fromtimestamp(SystemClock().utc(), UTC).isoformat(timespec="seconds"),
-    )
-    labelled = support.features
-    names = tuple(f"{path.parent.name}/{path.name}" for path in support.files)
-    evidence = Evidence(
-        held_out=fitted.held_out,
-        support=SupportIndex(labelled.features.image, labelled.labels, names),
-        texts=opened.texts.index,
+        recipe=recipe.to_json(),
     )
     return registry.save(
-        fitted, folder=folder, encoder=opened.encoder.image.info, provenance=provenance, evidence=evidence
+        fitted,
+        folder=folder,
+        encoder=opened.encoder.image.info,
+        provenance=provenance,
+        evidence=evidence_of(opened, fitted=fitted),
     )
 
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import io
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Annotated
 
 import numpy as np
@@ -16,16 +16,15 @@ from pipeline.errors import BundleError, DataError
 from pipeline.heads import registry
 from pipeline.heads.bundle import HeadBundle, Provenance, bundle_bytes, load_bundle
 from pipeline.heads.evidence import Evidence, SupportIndex
-from pipeline.heads.fit import fit_head
 from pipeline.heads.fitted import FittedHead, LabelledFeatures, Material
+from pipeline.heads.recipe import Recipe, fit_recipe, recipe_of, rows_sha256
 from pipeline.heads.zero_shot import ZeroShotHead
 from pipeline.texts.bank import build_zero_shot
 from pipeline.texts.dictionary import load_dictionary
 from pipeline.types import Features, Float32Array
 from workers.adaptation_files import AdaptationFiles
 from workers.commands.adaptation_opening import ConfigOption, JsonOption, head_folder, say
-from workers.commands.head_recipe import Recipe, evidence_of, fit_recipe, pool_sha256, recipe_of
-from workers.commands.head_support import Progress, open_pool, open_support, progress_shown
+from workers.commands.head_support import Progress, evidence_of, material_of, open_pool, open_support, progress_shown
 from workers.config import LineConfig, load_config
 from workers.opening import open_encoder
 
@@ -82,112 +81,107 @@ def rebuild(
     Raises DataError where what it was fitted on is not there, or is not the same.
     """
     path = registry.bundle_path(head_folder(config), version=version)
-    encoder = encoder or open_encoder(config)
-    bundle = load_bundle(path, encoder=encoder.image.info)
-    provenance = Provenance(**bundle.manifest.provenance)
-    recipe = recipe_of(provenance.recipe, where=str(path))
-    snapshot = None
-    if config.adaptation is not None:
-        snapshot = AdaptationFiles(config.adaptation.folder).snapshot(provenance.support_sha256)
-    if snapshot is not None and snapshot.is_file():
-        assert config.adaptation is not None
-        files = AdaptationFiles(config.adaptation.folder)
-        fitted, evidence = _from_snapshot(snapshot, files=files, config=config, bundle=bundle, encoder=encoder)
-        source = str(snapshot)
-    elif images is not None:
-        fitted, evidence = _from_pictures(
-            images, unlabelled=unlabelled, config=config, bundle=bundle, encoder=encoder, progress=progress
-        )
-        source = str(images)
-    else:
+    again = _Again(path, config=config, encoder=encoder or open_encoder(config), progress=progress)
+    snapshot = again.snapshot
+    if snapshot is not None:
+        return again.compared(*again.from_snapshot(snapshot), source=str(snapshot))
+    if images is None:
         raise DataError(f"{path}: expected what it was fitted on, got no snapshot of it; name its pictures by --images")
-    content = bundle_bytes(
-        fitted, encoder=encoder.image.info, version=version, provenance=provenance, evidence=evidence
-    )
-    return _compared(content, bundle=bundle, encoder=encoder, recipe=recipe, source=source, near=path)
+    return again.compared(*again.from_pictures(images, unlabelled=unlabelled), source=str(images))
 
 
-def _from_pictures(
-    images: Path,
-    *,
-    unlabelled: Path | None,
-    config: LineConfig,
-    bundle: HeadBundle,
-    encoder: EncoderBundle,
-    progress: Progress,
-) -> tuple[FittedHead, Evidence]:
-    provenance = Provenance(**bundle.manifest.provenance)
-    recipe = recipe_of(provenance.recipe, where=f"version {bundle.version}")
-    opened = open_support(
-        images, config=config, shots=recipe.shots, seed=recipe.seed, encoder=encoder, progress=progress
-    )
-    pool = None
-    if unlabelled is not None:
-        pool = open_pool(unlabelled, config=config, encoder=encoder, progress=progress)
-    texts = opened.texts.dictionary
-    _same("pictures", expected=provenance.support_sha256, got=opened.support.sha256, where=images)
-    _same("texts", expected=provenance.texts_sha256, got=None if texts is None else texts.sha256, where=images)
-    _same("unlabelled pictures", expected=recipe.pool_sha256, got=pool_sha256(pool), where=unlabelled)
-    fitted = fit_recipe(opened, recipe=recipe, pool=pool, on_progress=lambda share: progress("fitting", share))
-    return fitted, evidence_of(opened, fitted=fitted)
+class _Again:
+    """One bundle, and the same steps that made it."""
+
+    def __init__(self, path: Path, *, config: LineConfig, encoder: EncoderBundle, progress: Progress) -> None:
+        self._config, self._encoder, self._progress = config, encoder, progress
+        self._bundle: HeadBundle = load_bundle(path, encoder=encoder.image.info)
+        self._provenance = Provenance(**self._bundle.manifest.provenance)
+        self._recipe: Recipe = recipe_of(self._provenance.recipe, where=str(path))
+        self._files = None if config.adaptation is None else AdaptationFiles(config.adaptation.folder)
+
+    @property
+    def snapshot(self) -> Path | None:
+        """The rows it was fitted on, where they were kept."""
+        path = None if self._files is None else self._files.snapshot(self._provenance.support_sha256)
+        return path if path is not None and path.is_file() else None
+
+    def from_pictures(self, images: Path, *, unlabelled: Path | None) -> tuple[FittedHead, Evidence]:
+        """As `head fit` does."""
+        config, encoder, recipe = self._config, self._encoder, self._recipe
+        opened = open_support(
+            images, config=config, shots=recipe.shots, seed=recipe.seed, encoder=encoder, progress=self._progress
+        )
+        pool = None
+        if unlabelled is not None:
+            pool = open_pool(unlabelled, config=config, encoder=encoder, progress=self._progress)
+        texts = opened.texts.dictionary
+        _same("pictures", expected=self._provenance.support_sha256, got=opened.support.sha256, where=images)
+        _same("texts", expected=self._provenance.texts_sha256, got=None if texts is None else texts.sha256)
+        _same("unlabelled pictures", expected=recipe.pool_sha256, got=rows_sha256(pool), where=unlabelled)
+        fitted = fit_recipe(
+            opened.support.features,
+            material=material_of(opened, pool=pool),
+            recipe=recipe,
+            on_progress=lambda share: self._progress("fitting", share),
+        )
+        return fitted, evidence_of(opened, fitted=fitted)
+
+    def from_snapshot(self, snapshot: Path) -> tuple[FittedHead, Evidence]:
+        """As the loop beside the line does."""
+        rows, classes = load_snapshot(snapshot), self._bundle.head.classes
+        arrays = rows.as_support(classes)
+        support = LabelledFeatures(Features(image=arrays.embeddings), arrays.labels, arrays.groups, classes)
+        fitted = fit_recipe(
+            support, material=Material(text=self._text(classes), pool=self._pool()), recipe=self._recipe
+        )
+        names = tuple(one.evidence or one.event_id for one in rows.exemplars if one.label in classes)
+        index = SupportIndex(arrays.embeddings, arrays.labels, names)
+        return fitted, Evidence(held_out=fitted.held_out, support=index)
+
+    def compared(self, fitted: FittedHead, evidence: Evidence, *, source: str) -> Rebuilt:
+        """Bytes against bytes, and where they differ the parts of the manifest."""
+        before = self._bundle
+        content = bundle_bytes(
+            fitted,
+            encoder=self._encoder.image.info,
+            version=before.version,
+            provenance=self._provenance,
+            evidence=evidence,
+        )
+        with TemporaryDirectory() as folder:
+            path = Path(folder) / "again.head"
+            path.write_bytes(content)
+            after = load_bundle(path, encoder=None)
+        pair = (asdict(before.manifest), asdict(after.manifest))
+        differs = tuple(name for name in pair[0] if pair[0][name] != pair[1][name])
+        return Rebuilt(before.version, before.sha256, after.sha256, source, differs)
+
+    def _text(self, classes: tuple[str, ...]) -> ZeroShotHead | None:
+        expected, tower, file = self._provenance.texts_sha256, self._encoder.text, self._config.head.texts
+        if file is None or tower is None:
+            _same("texts", expected=expected, got=None)
+            return None
+        dictionary = load_dictionary(file).ordered_as(classes, folder="the head")
+        _same("texts", expected=expected, got=dictionary.sha256, where=file)
+        return build_zero_shot(dictionary, encoder=tower)
+
+    def _pool(self) -> Float32Array | None:
+        sha256 = self._recipe.pool_sha256
+        if sha256 is None or self._files is None:
+            return None
+        path = self._files.pool(sha256)
+        try:
+            pool: Float32Array = np.load(path).astype(np.float32)
+        except (OSError, ValueError) as error:
+            raise DataError(f"{path}: expected the unlabelled rows of the fit, got: {error}; fit a new head") from error
+        _same("unlabelled rows", expected=sha256, got=rows_sha256(pool), where=path)
+        return pool
 
 
-def _from_snapshot(
-    snapshot: Path, *, files: AdaptationFiles, config: LineConfig, bundle: HeadBundle, encoder: EncoderBundle
-) -> tuple[FittedHead, Evidence]:
-    provenance, classes = Provenance(**bundle.manifest.provenance), bundle.head.classes
-    recipe = recipe_of(provenance.recipe, where=f"version {bundle.version}")
-    rows = load_snapshot(snapshot)
-    arrays = rows.as_support(classes)
-    text = _text(config, expected=provenance.texts_sha256, classes=classes, encoder=encoder)
-    pool = None if recipe.pool_sha256 is None else _pool(files.pool(recipe.pool_sha256), sha256=recipe.pool_sha256)
-    fitted = fit_head(
-        LabelledFeatures(Features(image=arrays.embeddings), arrays.labels, arrays.groups, classes),
-        material=Material(text=text, pool=pool),
-        kind=recipe.kind,
-        fusion=recipe.fusion,
-        tune=recipe.tune,
-        seed=recipe.seed,
-    )
-    names = tuple(one.evidence or one.event_id for one in rows.exemplars if one.label in classes)
-    index = SupportIndex(arrays.embeddings, arrays.labels, names)
-    return fitted, Evidence(held_out=fitted.held_out, support=index)
-
-
-def _text(
-    config: LineConfig, *, expected: str | None, classes: tuple[str, ...], encoder: EncoderBundle
-) -> ZeroShotHead | None:
-    if expected is None:
-        return None
-    if config.head.texts is None or encoder.text is None:
-        raise DataError("head.texts: expected the texts the head was fitted with, got none; name them again")
-    dictionary = load_dictionary(config.head.texts).ordered_as(classes, folder="the head")
-    _same("texts", expected=expected, got=dictionary.sha256, where=config.head.texts)
-    return build_zero_shot(dictionary, encoder=encoder.text)
-
-
-def _pool(path: Path, *, sha256: str) -> Float32Array:
-    try:
-        pool: Float32Array = np.load(io.BytesIO(path.read_bytes())).astype(np.float32)
-    except (OSError, ValueError) as error:
-        raise DataError(f"{path}: expected the unlabelled rows of the fit, got: {error}; it cannot be repeated") from error
-    _same("unlabelled rows", expected=sha256, got=pool_sha256(pool), where=path)
-    return pool
-
-
-def _same(what: str, *, expected: str | None, got: str | None, where: Path | None) -> None:
+def _same(what: str, *, expected: str | None, got: str | None, where: Path | None = None) -> None:
     if expected != got:
         raise DataError(
             f"{where or 'head rebuild'}: expected the {what} the head was fitted with ({(expected or 'none')[:12]}), "
             f"got others ({(got or 'none')[:12]}); find those, or fit a new head"
         )
-
-
-def _compared(
-    content: bytes, *, bundle: HeadBundle, encoder: EncoderBundle, recipe: Recipe, source: str, near: Path
-) -> Rebuilt:
-    """Read as any bundle is, to say where two differ."""
-    import hashlib
-
-    sha256 = hashlib.sha256(content).hexdigest()
-    return Rebuilt(bundle.version, bundle.sha256, sha256, source, ())

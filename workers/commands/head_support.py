@@ -5,24 +5,26 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from pipeline.adaptation.support.exemplars import as_fp16
 from pipeline.encoders.build import EncoderBundle
 from pipeline.errors import DataError
 from pipeline.heads.coder_head import CoderHead, make_coder_head
-from pipeline.heads.evidence import TextIndex
+from pipeline.heads.evidence import Evidence, SupportIndex, TextIndex
 from pipeline.heads.feature_cache import FeatureCache
+from pipeline.heads.fitted import FittedHead, LabelledFeatures, Material
 from pipeline.heads.support import IMAGE_SUFFIXES, SupportFolder, SupportSet, encode_support, list_support
 from pipeline.heads.zero_shot import ZeroShotHead
 from pipeline.preprocess import Preprocessor
 from pipeline.texts.bank import build_zero_shot
 from pipeline.texts.coding import CodedTexts, encode_dictionary
 from pipeline.texts.dictionary import TextDictionary, load_dictionary
-from pipeline.types import Float32Array, Roi
+from pipeline.types import Features, Float32Array, Roi
 from workers.config import LineConfig
 from workers.opening import open_encoder
 
@@ -88,7 +90,7 @@ def _encoded(
     progress: Progress,
 ) -> SupportSet:
     region = common_roi(config)
-    return encode_support(
+    encoded = encode_support(
         found,
         encoder=encoder.image,
         ladder=encoder.ladder,
@@ -97,6 +99,30 @@ def _encoded(
         cache=FeatureCache(config.head.cache / "features", encoder=encoder.image.info),
         shots=shots,
         on_progress=lambda share: progress(what, share),
+    )
+    return replace(encoded, features=_as_cached(encoded.features))
+
+
+def _as_cached(labelled: LabelledFeatures) -> LabelledFeatures:
+    """In the precision of the cache: a first fit and a later one are then the same."""
+    found = labelled.features
+    image, *levels = (as_fp16(part).astype(np.float32) for part in (found.image, *found.levels))
+    return replace(labelled, features=Features(image=image, levels=tuple(levels)))
+
+
+def material_of(opened: OpenedSupport, *, pool: Float32Array | None) -> Material:
+    """What a head may be fitted with besides the pictures."""
+    return Material(text=opened.texts.names, coder=opened.texts.coder, pool=pool)
+
+
+def evidence_of(opened: OpenedSupport, *, fitted: FittedHead) -> Evidence:
+    """What the bundle keeps beside a head fitted on these pictures."""
+    labelled = opened.support.features
+    names = tuple(f"{path.parent.name}/{path.name}" for path in opened.support.files)
+    return Evidence(
+        held_out=fitted.held_out,
+        support=SupportIndex(labelled.features.image, labelled.labels, names),
+        texts=opened.texts.index,
     )
 
 

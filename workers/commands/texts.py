@@ -1,4 +1,4 @@
-"""`clearline texts`: check a text dictionary, and have drafts suggested for it."""
+"""`clearline texts`: check and edit a text dictionary, and have drafts suggested for it."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from pipeline.texts.features import LabelledRows, load_rows
 from pipeline.texts.suggest import from_trade, load_trade, with_drafts
 from pipeline.texts.utility import Pruning, judge_pruning, text_utilities
 from workers.clock import SystemClock
+from workers.commands.texts_edit import texts_add, texts_remove
 from workers.config import load_config
 from workers.config_loading import load_model, read_secret
 from workers.generator.chat import ChatEndpoint
@@ -29,7 +30,9 @@ from workers.generator.config import GeneratorConfig
 from workers.generator.generate import generate
 from workers.opening import open_encoder
 
-app = typer.Typer(help="Check text dictionaries and have drafts suggested.", no_args_is_help=True)
+app = typer.Typer(help="Check and edit text dictionaries, and have drafts suggested.", no_args_is_help=True)
+app.command("add")(texts_add)
+app.command("remove")(texts_remove)
 TRADES = Path(__file__).parents[2] / "configs" / "texts" / "trade"
 ADVICE = "drafts change no head: read them, set their status to active or retired, then replace the dictionary"
 

@@ -9,16 +9,23 @@ from typing import Annotated
 import orjson
 import typer
 
-from workers.config import ConfigFileError, LineConfig, json_schema, load_config
+from workers.config import ConfigFileError, LineConfig, Problem, json_schema, load_config
 
 
 def validate(
     file: Annotated[Path | None, typer.Argument(help="The configuration file.", show_default=False)] = None,
     *,
+    deep: Annotated[
+        bool,
+        typer.Option("--deep", help="Read what the file names too: head, texts, recordings, paths. Takes seconds."),
+    ] = False,
     schema: Annotated[bool, typer.Option("--schema", help="Print the JSON Schema of the file and stop.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Check a configuration file and print every problem; exit code 0 when there is none, else 2."""
+    """Check a configuration file and print every problem; exit code 0 when there is none, else 2.
+
+    With --deep also what would fail only after the start, as far as files tell: no camera, port or broker is opened.
+    """
     if schema:
         print(orjson.dumps(json_schema(), option=orjson.OPT_INDENT_2).decode())
         return
@@ -27,6 +34,8 @@ def validate(
         raise typer.Exit(ConfigFileError.exit_code)
     try:
         config = load_config(file)
+        if deep:
+            _read_all(config, file=file)
     except ConfigFileError as error:
         _print_problems(error, file=file, as_json=as_json)
         raise typer.Exit(error.exit_code) from error
@@ -35,6 +44,15 @@ def validate(
     else:
         parts = ", ".join(f"{what}: {count}" for what, count in _summary(config).items())
         print(f"{file}: valid ({parts})")
+
+
+def _read_all(config: LineConfig, *, file: Path) -> None:
+    """Raise ConfigFileError with every problem of what the configuration names."""
+    from workers.commands.validate_deep import deep_problems
+
+    found = deep_problems(config)
+    if found:
+        raise ConfigFileError(tuple(Problem(file=str(file), key=key, text=text) for key, text in found))
 
 
 def _summary(config: LineConfig) -> dict[str, int]:

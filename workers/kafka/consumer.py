@@ -15,7 +15,7 @@ from kafka.consumer.subscription_state import AsyncConsumerRebalanceListener
 from kafka.coordinator.assignors.cooperative_sticky import CooperativeStickyAssignor
 from kafka.errors import KafkaError
 from kafka.net.compat import KafkaNetClient
-from kafka.structs import OffsetAndMetadata
+from kafka.structs import MemberState, OffsetAndMetadata
 
 from pipeline.interfaces import Clock
 from workers.kafka.connection import KafkaConnection
@@ -24,6 +24,7 @@ from workers.kafka.offsets import OffsetBook, Partition
 log = structlog.get_logger()
 
 POLL_MS = 100
+JOIN_POLL_MS = 2_000  # while the group takes us in: a poll that ends before it has begins the joining anew
 DRAIN_STEP_S = 0.02  # a rebalance looks so often whether the line has let go of what leaves
 MAX_POLL_RECORDS = 256
 FETCH_RATIO = 4  # a fetch brings at most this part of the buffer, so that the client itself holds little
@@ -82,6 +83,7 @@ class GroupConsumer:
         self._closing = threading.Event()  # no more records for the line
         self._leave_at: float | None = None
         self._commit_at = 0.0
+        self._commits_fail = False
         self._client = _connected(connection, terms=terms)
         self._client.subscribe([terms.topic], listener=_Listener(self))
         self._thread = threading.Thread(target=self._run, name=f"kafka-poll-{terms.topic}", daemon=True)
@@ -139,7 +141,7 @@ class GroupConsumer:
 
     def _poll(self) -> None:
         self._apply_pauses()
-        for topic_partition, records in self._client.poll(timeout_ms=POLL_MS).items():
+        for topic_partition, records in self._client.poll_joining().items():
             partition = (topic_partition.topic, topic_partition.partition)
             tenure = self.book.arrived(partition, offset=records[0].offset)
             if tenure is None or self._closing.is_set():
@@ -179,6 +181,7 @@ class GroupConsumer:
         if isinstance(answer, Exception):
             self._commit_failed(answer)
         else:
+            self._commits_fail = False
             self.book.committed(due)
 
     def _commit_now(self) -> None:
@@ -194,7 +197,9 @@ class GroupConsumer:
     def _commit_failed(self, error: Exception) -> None:
         """At least once: what is not committed is read again, by us or by the next owner."""
         self._observe("commit_failures", 1)
-        log.warning("offsets not committed", group=self._terms.group, cause=str(error))
+        if not self._commits_fail:
+            log.warning("offsets not committed", group=self._terms.group, cause=str(error))
+        self._commits_fail = True
 
     async def give_up(self, partitions: list[Partition]) -> None:
         """Before partitions leave: wait until the line has let go of them, and commit; heartbeats go on meanwhile."""
@@ -227,7 +232,19 @@ class GroupConsumer:
             self._n_bytes = sum(_size(one.record) for one in kept)
 
 
-def _connected(connection: KafkaConnection, *, terms: ConsumerTerms) -> KafkaConsumer:
+class _JoiningConsumer(KafkaConsumer):  # type: ignore[misc]  # the client is untyped
+    """The client (3.0.12) forgets a joining that outlasts a poll if new metadata began it; then nothing ever comes."""
+
+    def poll_joining(self) -> dict[TopicPartition, list[Any]]:
+        """Messages that have come, by partition."""
+        state = self.group_metadata().state
+        if state == MemberState.REBALANCING:
+            self._coordinator.request_rejoin()
+        records: dict[TopicPartition, list[Any]] = self.poll(POLL_MS if state == MemberState.STABLE else JOIN_POLL_MS)
+        return records
+
+
+def _connected(connection: KafkaConnection, *, terms: ConsumerTerms) -> _JoiningConsumer:
     """A client that has found a broker. Raises its errors; then none of its threads stays behind."""
     opened: list[KafkaNetClient] = []
 
@@ -236,7 +253,7 @@ def _connected(connection: KafkaConnection, *, terms: ConsumerTerms) -> KafkaCon
         return opened[-1]
 
     try:
-        return KafkaConsumer(
+        return _JoiningConsumer(
             **connection.kwargs(),
             kafka_client=network,
             group_id=terms.group,

@@ -76,12 +76,12 @@ def read_frame(value: bytes | None, *, position: KafkaPosition, where: str, max_
     headers = {name.lower(): content for name, content in position.headers}
     origin = FrameOrigin(_camera(headers, position=position), position.partition, position.offset)
     try:
+        if "sequence" in headers:
+            origin = FrameOrigin(origin.source_id, _number(headers, "epoch"), _number(headers, "sequence"))
         if len(value) > max_bytes:
             raise _Refused("too_large", f"expected at most {max_bytes} bytes, got {len(value)}")
         if not value:
             raise _Refused("empty", "expected a picture, got an empty value")
-        if "sequence" in headers:
-            origin = FrameOrigin(origin.source_id, _number(headers, "epoch"), _number(headers, "sequence"))
         return FrameMessage(
             image=_pixels(value, headers=headers, where=where),
             origin=origin,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, Final
+from typing import Any
 
 import structlog
 from kafka import KafkaAdminClient, KafkaProducer, TopicPartition
@@ -38,8 +38,12 @@ class ParcelProducer:
         max_message_bytes: int,
         transactional_id: str | None = None,
         transaction_s: float = TRANSACTION_S,
+        connect_s: float = CONNECT_S,
+        delivery_s: float = DELIVERY_S,
     ) -> None:
-        self._connection = replace(connection, api_timeout_s=CONNECT_S, request_timeout_s=CONNECT_S)
+        """A send takes at most about `connect_s` and `delivery_s` together."""
+        self._connection = replace(connection, api_timeout_s=connect_s, request_timeout_s=connect_s)
+        self._connect_s, self._delivery_s = connect_s, delivery_s
         self._max_request_bytes = min(TOO_LARGE_FACTOR * max_message_bytes, REQUEST_MAX_BYTES)
         self._transactional_id = transactional_id
         self._transaction_s = transaction_s
@@ -92,11 +96,11 @@ class ParcelProducer:
         """Everything sent has been waited for already; may be called twice."""
         client, self._client = self._client, None
         if client is not None:
-            client.end(timeout_s=CONNECT_S)
+            client.end(timeout_s=self._connect_s)
 
     def _flush(self, client: KafkaProducer, parcels: Sequence[Parcel]) -> None:
         futures = [self._send_one(client, parcel) for parcel in parcels]
-        client.flush(timeout=DELIVERY_S + CONNECT_S)
+        client.flush(timeout=self._delivery_s + self._connect_s)
         failed = [(parcel, future) for parcel, future in zip(parcels, futures, strict=True) if not future.succeeded()]
         self._to_cut |= {
             parcel.event_id for parcel, future in failed if isinstance(future.exception, MessageSizeTooLargeError)
@@ -127,8 +131,8 @@ class ParcelProducer:
                 allow_auto_create_topics=False,
                 linger_ms=LINGER_MS,
                 batch_size=BATCH_BYTES,
-                delivery_timeout_ms=int(DELIVERY_S * 1e3),
-                max_block_ms=int(CONNECT_S * 1e3),
+                delivery_timeout_ms=int(self._delivery_s * 1e3),
+                max_block_ms=int(self._connect_s * 1e3),
                 max_request_size=self._max_request_bytes,
             )
             self._client = client
@@ -155,8 +159,6 @@ class ParcelProducer:
 class _BoundedProducer(KafkaProducer):  # type: ignore[misc]  # the client is untyped
     """The client, which waits for ever for the end of a transaction, and does not close while a message is out."""
 
-    _WAIT_MS: Final = (DELIVERY_S + CONNECT_S) * 1e3
-
     def send_offsets_to_transaction(self, offsets: Any, group_metadata: Any) -> None:
         self._await(self._transaction_manager.send_offsets_to_transaction(offsets, group_metadata))
 
@@ -176,5 +178,5 @@ class _BoundedProducer(KafkaProducer):  # type: ignore[misc]  # the client is un
 
     def _await(self, result: Any) -> None:
         self._sender.wakeup()
-        if not result.wait(timeout_ms=self._WAIT_MS):
-            raise KafkaTimeoutError(f"the transaction did not end within {self._WAIT_MS / 1e3:g} s")
+        if not result.wait(timeout_ms=self.config["delivery_timeout_ms"]):
+            raise KafkaTimeoutError("the transaction did not end in time")

@@ -135,7 +135,13 @@ class Pages:
         version = visit.query.get("version", "")
         said = visit.words(f"done_{done}", version=version) if _is_done(done, version=version) else ""
         return self._renderer.page(
-            visit, template="heads.html", tab="heads", heads=self._backend.heads(), said=said, names=self._names(), **gate_tools(visit.words)
+            visit,
+            template="heads.html",
+            tab="heads",
+            heads=self._backend.heads(),
+            said=said,
+            names=self._names(),
+            **gate_tools(visit.words),
         )
 
     def _tiles(self, words: Words) -> list[Tile]:

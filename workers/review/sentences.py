@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from pipeline.adaptation.drift.causes import Cause
 from pipeline.adaptation.gate.values import Check, GateReport
 from pipeline.adaptation.lifecycle.states import CALM, State
 from workers.review.backend import DriftLine, Why
 from workers.review.wording import Words
 
 _STOPPED = frozenset({State.BLOCKED, State.HOLD})
-_UNDER_WAY = frozenset({State.DIAGNOSE, State.TRAINING, State.GATING, State.PROBATION, State.COOLDOWN, State.ROLLED_BACK})
+_UNDER_WAY = frozenset(
+    {State.DIAGNOSE, State.TRAINING, State.GATING, State.PROBATION, State.COOLDOWN, State.ROLLED_BACK}
+)
 _BY_LABELS = frozenset({State.LABELLING, State.GATING})
 _BY_PARTS = frozenset({State.COMMISSIONING, State.PROBATION})
 _WITHOUT_CAUSE = frozenset({State.COMMISSIONING, State.MONITORING, State.HOLD})
@@ -72,7 +75,7 @@ def drift_meter(line: DriftLine, *, words: Words) -> Meter | None:
 def _cause(line: DriftLine, *, words: Words, now: float) -> str:
     if line.since is None:
         return words("cause_none")
-    return words("cause_" + (line.cause or "none_at"), time=words.clock(line.since, now=now))
+    return words("cause_" + (line.cause or Cause.UNKNOWN), time=words.clock(line.since, now=now))
 
 
 def _key(state: State) -> str:

@@ -101,7 +101,7 @@ class Door:
             except ClearlineError as error:
                 log.warning("review request refused", path=visit.path, error=str(error))
                 code = 422 if isinstance(error, DataError) else 409
-                return self._refuse(visit, Refusal(code, "queue_failed", reason=str(error)))
+                return self._refuse(visit, Refusal(code, "refused_by_line", reason=str(error)))
 
         return answer
 

@@ -7,7 +7,6 @@ from collections.abc import Mapping
 ENGLISH: Mapping[str, str] = {
     "lang_name": "English",
     "none": "–",
-    "list_join": ", ",
     "age_now": "now",
     "age_s": "{n} s ago",
     "age_min": "{n} min ago",
@@ -63,7 +62,7 @@ ENGLISH: Mapping[str, str] = {
     "queue_no_picture": "The picture is no longer kept. Skip this one.",
     "queue_taken": "Saved: {label}",
     "queue_skipped": "Skipped",
-    "queue_failed": "Not saved: {reason}",
+    "refused_by_line": "The line refused: {reason}",
     "queue_not_saved": "Not saved. This part is shown again.",
     "queue_slow_down": "Too fast for the server. This part is shown again.",
     "keys_title": "Keys",
@@ -82,7 +81,6 @@ ENGLISH: Mapping[str, str] = {
     "why_title": "Why this answer",
     "why_none": "There is nothing to show for this part",
     "why_none_text": "It is unknown or no longer kept, or it waits for somebody’s blind answer.",
-    "why_said": "{label}, {confidence}",
     "why_rival": "Second choice: {rival}, {confidence}",
     "why_kept": "{winner} was ahead before and after: by {before}, then by {after}. Deconfusion moved the margin by "
     "{removed}.",
@@ -151,7 +149,6 @@ ENGLISH: Mapping[str, str] = {
     "cause_concept": "labels contradict the line since {time}",
     "cause_unknown": "pictures changed at {time}",
     "cause_none": "pictures changed",
-    "cause_none_at": "pictures changed at {time}",
     "harm_unknown": "harm not measured yet",
     "harm_none_so_far": "no harm measured so far",
     "harm_measured": "more wrong answers than before",

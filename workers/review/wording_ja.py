@@ -7,7 +7,6 @@ from collections.abc import Mapping
 JAPANESE: Mapping[str, str] = {
     "lang_name": "日本語",
     "none": "–",
-    "list_join": "、",
     "age_now": "現在",
     "age_s": "{n}秒前",
     "age_min": "{n}分前",
@@ -63,7 +62,7 @@ JAPANESE: Mapping[str, str] = {
     "queue_no_picture": "画像は保存期間を過ぎています。スキップしてください。",
     "queue_taken": "保存しました：{label}",
     "queue_skipped": "スキップしました",
-    "queue_failed": "保存できませんでした：{reason}",
+    "refused_by_line": "ラインが受け付けませんでした：{reason}",
     "queue_not_saved": "保存できませんでした。この部品をもう一度表示します。",
     "queue_slow_down": "送信が速すぎます。この部品をもう一度表示します。",
     "keys_title": "キー操作",
@@ -82,7 +81,6 @@ JAPANESE: Mapping[str, str] = {
     "why_title": "判定の根拠",
     "why_none": "この部品について表示できる情報はありません",
     "why_none_text": "該当する記録がないか、保存期間を過ぎたか、判定結果を伏せたラベル付けの回答待ちです。",
-    "why_said": "{label} {confidence}",
     "why_rival": "次点：{rival} {confidence}",
     "why_kept": "「{winner}」は混同除去の前後とも優位です（差は {before} から {after} へ）。混同除去による変化は"
     "{removed} です。",
@@ -151,7 +149,6 @@ JAPANESE: Mapping[str, str] = {
     "cause_concept": "{time}から人のラベルと判定が食い違い",
     "cause_unknown": "{time}に画像が変化",
     "cause_none": "画像に変化あり",
-    "cause_none_at": "{time}に画像が変化",
     "harm_unknown": "影響は未測定",
     "harm_none_so_far": "今のところ影響なし",
     "harm_measured": "誤判定の増加を確認",

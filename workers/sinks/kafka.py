@@ -90,6 +90,7 @@ class TransactionalKafkaSink:
         self._packer, self._producer = packer, producer
         self._owns, self._group = owns, group
         self._held: list[Outcome] = []  # regions of a picture whose others are still to come
+        self._in_doubt = False  # the last transaction failed, and may have gone through all the same
         self._closed = False
 
     def deliver(self, predictions: Sequence[Prediction]) -> None:
@@ -112,14 +113,28 @@ class TransactionalKafkaSink:
         if self._closed:
             raise SinkError("kafka: expected an open sink, got a delivery after close")
         ready, held = _whole_pictures([*self._held, *outcomes])
-        ours = [one for one in ready if self._is_ours(one.ref)]
+        group = self._group()  # before asking what is ours: should that change meanwhile, the broker refuses this group
+        ours = self._not_yet_there([one for one in ready if self._is_ours(one.ref)], group=group)
         if ours:
             parcels = [parcel for one in ours for parcel in self._packer.pack(one)]
-            self._producer.send_atomically(parcels, offsets=_offsets(ours), group=self._group())
+            self._in_doubt = True
+            self._producer.send_atomically(parcels, offsets=_offsets(ours), group=group)
+        self._in_doubt = False
         self._held = held
 
     def _is_ours(self, ref: FrameRef) -> bool:
         return not isinstance(ref.position, KafkaPosition) or self._owns(ref.position)
+
+    def _not_yet_there(self, outcomes: list[Outcome], *, group: Any) -> list[Outcome]:
+        """Without those whose offset is committed: their results went through in the transaction that seemed to fail.
+
+        Whoever owns a partition is alone in committing to it, so nothing else can have moved its offset.
+        """
+        offsets = _offsets(outcomes)
+        if not (self._in_doubt and offsets):
+            return outcomes
+        committed = self._producer.committed(offsets, group_id=group.group_id)
+        return [one for one in outcomes if not _is_before(committed, ref=one.ref)]
 
 
 def _whole_pictures(outcomes: Sequence[Outcome]) -> tuple[list[Outcome], list[Outcome]]:
@@ -133,7 +148,14 @@ def _whole_pictures(outcomes: Sequence[Outcome]) -> tuple[list[Outcome], list[Ou
     return ready, held
 
 
-def _offsets(outcomes: Sequence[Outcome]) -> Mapping[Partition, int]:
+def _is_before(committed: Mapping[Partition, int], *, ref: FrameRef) -> bool:
+    position = ref.position
+    if not isinstance(position, KafkaPosition):
+        return False
+    return position.offset < committed.get((position.topic, position.partition), 0)
+
+
+def _offsets(outcomes: Sequence[Outcome]) -> dict[Partition, int]:
     """One past the last message of each partition; outcomes come in the order they were read."""
     positions = [one.ref.position for one in outcomes]
     return {(p.topic, p.partition): p.offset + 1 for p in positions if isinstance(p, KafkaPosition)}

@@ -51,7 +51,7 @@ class KafkaSource:
             consumer = GroupConsumer(
                 self._connection, terms=self._terms, clock=self._clock, observe=self._observe, tenures=self._tenures
             )
-        except (KafkaError, OSError, ValueError) as error:
+        except (KafkaError, OSError, ValueError, RuntimeError) as error:  # the client raises the last two of its own
             raise self._unavailable(error) from error
         with self._lock:
             self._consumer = consumer
@@ -63,7 +63,7 @@ class KafkaSource:
             raise SourceUnavailable(f"source {self._source_id}: read needs an open source; call open first")
         try:
             fetched = consumer.take(timeout_s=READ_TIMEOUT_S)
-        except (KafkaError, OSError) as error:
+        except Exception as error:
             raise self._unavailable(error) from error
         return None if fetched is None else self._frame(fetched)
 
@@ -91,8 +91,9 @@ class KafkaSource:
 
     @property
     def group_metadata(self) -> Any:
-        """Of the consumer's last poll; None when not open."""
-        return None if self._consumer is None else self._consumer.group_metadata
+        """Who we are in the group at this moment; None when not open."""
+        consumer = self._consumer
+        return None if consumer is None else consumer.group_metadata
 
     def _leave(self, *, timeout_s: float) -> None:
         with self._lock:
@@ -109,7 +110,7 @@ class KafkaSource:
             tenure=fetched.tenure,
             timestamp_ms=record.timestamp,
             key=record.key,
-            headers=tuple(record.headers),
+            headers=tuple((name, value or b"") for name, value in record.headers),
         )
         where = f"{record.topic}[{record.partition}]@{record.offset}"
         message = read_frame(record.value, position=position, where=where, max_bytes=self._terms.max_message_bytes)

@@ -99,8 +99,8 @@ async function post(path, fields) {
     body: new URLSearchParams(fields),
     signal: AbortSignal.timeout(TIMEOUT_MS),
   });
+  const told = await answer.json().catch(() => ({})); // also where it is fine: an unread body keeps its connection
   if (answer.ok) return null;
-  const told = await answer.json().catch(() => ({}));
   return { isFast: answer.status === 429, isGone: answer.status === 422 || answer.status === 404, text: told.error };
 }
 

@@ -1,0 +1,1 @@
+"""What `clearline doctor` looks at; nothing here knows a configuration object."""
