@@ -57,6 +57,9 @@ class Pipeline:
         self.head, self.policy = opened.identity, opened.policy
         self.prior = "zero-shot CLIP" if encoder.text is not None else "image prototypes"
         metrics.head(self.head.name, self.head.version, self.head.bundle_sha256)
+        if self.policy.certificate is not None:
+            proven = self.policy.certificate.accept_at_least is not None
+            metrics.adaptation("certificate_valid", float(proven), self.head.name)
         say("comparing golden pictures and timing batch sizes")
         batcher, self.encoder_frames_per_second = _measured_batcher(config, encoder=encoder)
         self._results = ResultsSink()

@@ -217,7 +217,7 @@ CATALOGUE: tuple[MetricSpec, ...] = (
         "outbox_shed",
         "messages",
         labels="sink reason",
-        meaning="Messages for a destination that were given up, by reason: bytes, age, corrupt, refused (by a webhook).",
+        meaning="Messages for a destination that were given up, by reason: bytes, age, corrupt, refused.",
         action="Above 0: results are missing downstream; the line's own file of results, if there is one, has them.",
     ),
     gauge(

@@ -16,7 +16,14 @@ PROCESS = {  # what the Prometheus client itself exposes of a process
     "process_max_fds": "Files and sockets the process may have open.",
     "process_start_time_seconds": "When the process started, seconds since 1970.",
 }
-NEEDS = {"kafka": "Kafka", "adaptation": "the section adaptation", "gpu": "a GPU"}
+NEEDS = {
+    "kafka": "Kafka",
+    "outbox": "an outbox",
+    "adaptation": "the section adaptation",
+    "archive": "an archive",
+    "gpu": "a GPU",
+    "feature": "the feature it belongs to",
+}
 UNITS = {"seconds": "s", "ratio": "percentunit", "bytes": "bytes"}
 GREEN, YELLOW, RED, BLUE = "green", "yellow", "red", "blue"
 

@@ -115,12 +115,18 @@ _KAFKA = (
         needs="kafka",
     ),
     Panel("kafka_commit_failures", (rate("kafka_commit_failures", by="source"),), rate=True, needs="kafka"),
-    Panel("outbox_rows", (Query("clearline_outbox_rows", "{{sink}} {{instance}}"),), needs="kafka", width=6),
-    Panel("outbox_bytes", (Query("clearline_outbox_bytes", "{{sink}} {{instance}}"),), needs="kafka", width=6),
+    Panel("outbox_rows", (Query("clearline_outbox_rows", "{{sink}} {{instance}}"),), needs="outbox", width=6),
+    Panel("outbox_bytes", (Query("clearline_outbox_bytes", "{{sink}} {{instance}}"),), needs="outbox", width=6),
     Panel(
-        "outbox_age_seconds", (Query("clearline_outbox_age_seconds", "{{sink}} {{instance}}"),), needs="kafka", width=6
+        "outbox_age_seconds", (Query("clearline_outbox_age_seconds", "{{sink}} {{instance}}"),), needs="outbox", width=6
     ),
-    Panel("outbox_shed", (rate("outbox_shed", by="sink, reason"),), rate=True, needs="kafka", width=6),
+    Panel("outbox_shed", (rate("outbox_shed", by="sink, reason"),), rate=True, needs="outbox", width=6),
+)
+_ARCHIVE = (
+    Panel("archive_kept", (rate("archive_kept", by="decision"),), rate=True, needs="archive", width=6),
+    Panel("archive_missed", (rate("archive_missed", by="reason"),), rate=True, needs="archive", width=6),
+    Panel("archive_shed", (rate("archive_shed", by="reason"),), rate=True, needs="archive", width=6),
+    Panel("archive_bytes", (Query("clearline_archive_bytes", "{{instance}}"),), needs="archive", width=6),
 )
 _PROCESS = (
     Panel(
@@ -177,6 +183,7 @@ PIPELINE_FLOW = Dashboard(
         ("Batches", _BATCHES),
         ("Sinks", _SINKS),
         ("Kafka and outbox", _KAFKA),
+        ("Archive", _ARCHIVE),
         ("Process", _PROCESS),
     ),
 )

@@ -16,7 +16,7 @@ from pipeline.heads.gda import spread
 from pipeline.heads.kinds import ONE_SHOT_TEMPERATURE, TEMPERATURE_SPREAD
 from pipeline.heads.mixed_prior import fit_prior
 from pipeline.heads.novelty import fit_novelty
-from pipeline.heads.report import fit_report
+from pipeline.heads.report import FitReport, fit_report
 from pipeline.heads.zero_shot import ZeroShotHead
 
 AnyCoder = CoderHead | CoderAdapterHead
@@ -45,26 +45,26 @@ def rejudged(
         judged = replace(judged, temperature=temperature)
     novelty = fit_novelty(support.features.image, labels=support.labels, n_classes=n_classes, folds=folds)
     threshold = None if novelty.model is None else novelty.model.threshold
-    told = fit_report(
-        judged.before,
-        after=judged.after,
-        judged=labels,
-        labels=support.labels,
-        groups=support.groups,
-        classes=support.classes,
-    )
     told = replace(
-        told,
-        folds=folds.kind,
-        seed=seed,
-        prior=judged.prior,
-        temperature=judged.temperature,
+        _told(judged, support=support, folds=folds),
         novelty_threshold=threshold,
         notes=(*report.get("notes", ()), note),
         choice=choice,
     )
     held_out = held_out_of(judged, labels=labels, distances=novelty.distances[judged.rows], threshold=threshold)
     return FittedHead(head=head, temperature=judged.temperature, report=told, held_out=held_out)
+
+
+def _told(judged: Judged, *, support: LabelledFeatures, folds: Folds) -> FitReport:
+    found = fit_report(
+        judged.before,
+        after=judged.after,
+        judged=support.labels[judged.rows],
+        labels=support.labels,
+        groups=support.groups,
+        classes=support.classes,
+    )
+    return replace(found, folds=folds.kind, seed=folds.seed, prior=judged.prior, temperature=judged.temperature)
 
 
 def _judged(head: AnyCoder, *, support: LabelledFeatures, text: ZeroShotHead, folds: Folds, tuned: bool) -> Judged:

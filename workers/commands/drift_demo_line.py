@@ -25,8 +25,10 @@ from pipeline.preprocess import Preprocessor
 from pipeline.simulation.disturbances import Disturbance
 from pipeline.simulation.line import SimulatedLine
 from pipeline.texts.dictionary import load_dictionary
-from pipeline.types import DeadLetter, Prediction, Roi, SourceFrame, UInt8Array
+from pipeline.types import Batch, DeadLetter, Features, Prediction, Roi, Scores, SourceFrame, UInt8Array
+from workers.adaptation.loop import TICK_S
 from workers.adaptation.rereference import run_job
+from workers.adaptation.sensors import EVERY_S
 from workers.adaptation.tap import Tap
 from workers.adaptation_requests import RequestKind, submit
 from workers.captures import Feed
@@ -34,7 +36,7 @@ from workers.clock import SystemClock
 from workers.commands.demo import SHIPPED, render_labelled
 from workers.commands.head import fit_folder
 from workers.config import LineConfig, load_config
-from workers.inference import LiveHead
+from workers.inference import LiveHead, TapLike
 from workers.line import Line, Say
 from workers.metrics import Metrics
 from workers.opening import open_encoder, open_head
@@ -207,6 +209,7 @@ class DemoLine:
         self.source = PicturesSource(clock=self.clock, first=first, seed=SEED)
         self.metrics = Metrics(clock=self.clock, version=version("clearline"))
         tap = Tap(clock=SystemClock())
+        self.feeding = True  # the loop is told of batches
         self.loop = open_adaptation(
             self.config,
             encoder=self.encoder,
@@ -216,8 +219,8 @@ class DemoLine:
             metrics=self.metrics,
             announce=self._hear,
             pace=Pace(
-                tick_s=0.2,
-                sensor_every_s=0.05,
+                tick_s=0.2 if hurried else TICK_S,
+                sensor_every_s=0.05 if hurried else EVERY_S,
                 approvals_before_auto=0,
                 pool_rows=20_000 if pool else 0,
                 rules=RULES,
@@ -255,6 +258,15 @@ class DemoLine:
         if self.oracle.failure is not None:
             raise DataError(f"demo: the labellers stopped: {self.oracle.failure}") from self.oracle.failure
 
+    def _feed(self, tap: Tap) -> TapLike:
+        def told(
+            batch: Batch, features: Features, scores: Scores, predictions: Sequence[Prediction], live: LiveHead
+        ) -> None:
+            if self.feeding:
+                tap(batch, features, scores, predictions, live)
+
+        return told
+
     def _swap(self, live: LiveHead) -> None:
         self.line.swap(live)
 
@@ -288,7 +300,7 @@ class DemoLine:
             metrics=self.metrics,
             capture_clock=self.clock,
             queue_batches=8,
-            tap=tap,
+            tap=None if tap is None else self._feed(tap),
             beside=None if tap is None else self.loop,
         )
 

@@ -116,9 +116,12 @@ class TransactionalKafkaSink:
         group = self._group()  # before asking what is ours: should that change meanwhile, the broker refuses this group
         ours = self._not_yet_there([one for one in ready if self._is_ours(one.ref)], group=group)
         if ours:
+            offsets = _offsets(ours)
+            if offsets and group.generation_id < 0:  # a broker takes offsets of no generation from anybody
+                raise SinkError("kafka: expected to be in the group that reads the frames, got expelled; joining again")
             parcels = [parcel for one in ours for parcel in self._packer.pack(one)]
             self._in_doubt = True
-            self._producer.send_atomically(parcels, offsets=_offsets(ours), group=group)
+            self._producer.send_atomically(parcels, offsets=offsets, group=group)
         self._in_doubt = False
         self._held = held
 

@@ -186,7 +186,7 @@ def test_an_unwritable_store_holds(world: World, monkeypatch: pytest.MonkeyPatch
         raise SinkError("gates: cannot write: No space left on device; free space on that disk")
 
     monkeypatch.setattr("workers.adaptation.book.RunBook.write", refuses)
-    world.feed(1_500, drift=BLUR, until=(State.HOLD,))
+    world.feed(20_000, drift=BLUR, until=(State.HOLD, State.PROBATION))
     assert world.state is State.HOLD
 
 

@@ -15,6 +15,7 @@ from pipeline.adaptation.support.intake import LabelIntake
 from pipeline.decision.probabilities import softmax
 from pipeline.encoders.build import EncoderBundle
 from pipeline.heads import registry
+from pipeline.heads.atomic import write_atomic
 from pipeline.heads.bundle import Provenance
 from pipeline.heads.evidence import Evidence, SupportIndex
 from pipeline.heads.fitted import LabelledFeatures, Material
@@ -49,7 +50,7 @@ RULES = ReferenceRules(
     memories=6.0,
 )
 REFERENCE_PARTS = 8_000
-BLUR = Drift(blur=0.5)
+BLUR = Drift(blur=0.4)
 INFO = EncoderInfo(
     name="synthetic",
     sha256="1" * 64,
@@ -128,7 +129,11 @@ class World:
         """End in order."""
         self.loop.close()
         self.loop.run()
-        (self.folder / "truth.json").write_text(json.dumps(self.truth), encoding="utf-8")
+        self.keep_truth()
+
+    def keep_truth(self) -> None:
+        """For the people of a world that goes on from this folder."""
+        write_atomic(self.folder / "truth.json", content=json.dumps(self.truth).encode(), durable=False)
 
     @property
     def state(self) -> State:

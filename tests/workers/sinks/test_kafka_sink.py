@@ -115,6 +115,17 @@ def test_what_a_partition_that_left_has_brought_is_left_to_its_new_owner(bench: 
     assert bench.producer.offsets == {("frames", 0): 1}
 
 
+def test_out_of_the_group_nothing_is_sent(bench: Bench) -> None:
+    bench.generation = -1
+    with pytest.raises(SinkError, match="expelled"):
+        bench.sink.deliver([at(0)])
+    assert bench.producer.results == []
+    bench.lost = {0}  # as the source finds out when it joins again
+    bench.generation = 3
+    bench.sink.deliver([at(0)])
+    assert bench.producer.results == []
+
+
 def test_a_refused_transaction_is_tried_again_whole(bench: Bench) -> None:
     bench.producer.refuses = 1
     with pytest.raises(SinkError):
