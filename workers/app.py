@@ -56,10 +56,7 @@ class Pipeline:
         opened = open_head(config, encoder=encoder)
         self.head, self.policy = opened.identity, opened.policy
         self.prior = "zero-shot CLIP" if encoder.text is not None else "image prototypes"
-        metrics.head(self.head.name, self.head.version, self.head.bundle_sha256)
-        if self.policy.certificate is not None:
-            proven = self.policy.certificate.accept_at_least is not None
-            metrics.adaptation("certificate_valid", float(proven), self.head.name)
+        self._tell_of_head()
         say("comparing golden pictures and timing batch sizes")
         batcher, self.encoder_frames_per_second = _measured_batcher(config, encoder=encoder)
         self._results = ResultsSink()
@@ -82,6 +79,12 @@ class Pipeline:
         metrics.bind_ready(lambda: not self.line.unready())
         metrics.bind_readings(gpu_memory)
         self.server = self._served(encoder, clock=capture_clock)
+
+    def _tell_of_head(self) -> None:
+        """What is live, and whether the promised share of escapes is certified."""
+        self._metrics.head(self.head.name, self.head.version, self.head.bundle_sha256)
+        if (certificate := self.policy.certificate) is not None:
+            self._metrics.adaptation("certificate_valid", certificate.accept_at_least is not None, self.head.name)
 
     def _served(self, encoder: EncoderBundle, *, clock: SystemClock) -> StatusServer:
         return StatusServer(
@@ -141,7 +144,7 @@ class Pipeline:
         """Another head from the next batch on, and everybody is told."""
         self.line.swap(live)
         self.head = live.decider.identity
-        self._metrics.head(self.head.name, self.head.version, self.head.bundle_sha256)
+        self._tell_of_head()
 
     @classmethod
     def from_config(cls, path: Path | str, *, say: Say = quiet) -> Pipeline:
