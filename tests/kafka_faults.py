@@ -149,9 +149,6 @@ class Worker:
         assert self._process.stdout is not None
         assert self._process.stdout.readline() == b"READY\n", f"see {self._log.name}"
 
-    def end_in_order(self) -> int:
-        return self.end(signal.SIGTERM)
-
     def end(self, number: signal.Signals) -> int:
         self._process.send_signal(number)
         code = self._process.wait(timeout=60)

@@ -11,7 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from types import FrameType
 
 import numpy as np
@@ -184,11 +184,6 @@ def main() -> None:
     line.stop(timeout_s=STOP_S)
     total = line.summary()[0]
     print(json.dumps({"captured": total.captured, "delivered": total.delivered, "in_flight": total.in_flight}))
-
-
-def with_group(options: LineOptions, group: str) -> LineOptions:
-    """The same for readers of another group."""
-    return replace(options, group=group)
 
 
 if __name__ == "__main__":

@@ -112,43 +112,22 @@ class _Opening:
         announce: Callable[[str, dict[str, Any]], None],
         lock: AdaptationLock,
     ) -> AdaptationLoop:
-        head = LineHead(
-            self._config,
-            encoder=self._encoder,
-            files=self._files,
-            product=self._product,
-            pool_rows=self._pace.pool_rows,
-            clock=clock,
-        )
+        head = self._head(clock)
         live = head.load(registry.live_version(head.registry)[0])
         _check(live[1])
         asking = self._asking(head, live[1], clock=clock)
-        watch, audits, references = self._watch(metrics), self._audits(asking, live[1]), self._references(head)
-        acting = Acting(
-            terms=self._terms(),
-            doing=Doing(
-                load=head.load,
-                promote=head.promote,
-                swap=swap,
-                safe=lambda one: safe_policy(one, least=SAFE_LEAST),
-                job=lambda: head.job(store=asking.store),
-                gather=lambda number: _gather(number, references=references, watch=watch),
-                covered=watch.covers,
-                renewed=lambda bundle, at: audits.restart(at=at, promised=self._promised(bundle)),
-                announce=announce,
-            ),
+        beside = Beside(
+            watch=self._watch(metrics),
+            sensors=Sensors(self._files.folder / "sensors.json", every_s=self._pace.sensor_every_s),
+            audits=self._audits(asking, live[1]),
+            references=self._references(head),
             asking=asking,
-            child=Child("workers.adaptation.refit", folder=self._files.folder / "training"),
-            files=self._files,
-            costs=self._costs(live[1]),
-            live=live,
-            clock=clock,
-            metrics=metrics,
         )
-        sensors = Sensors(self._files.folder / "sensors.json", every_s=self._pace.sensor_every_s)
+        doing = self._doing(head, beside=beside, swap=swap, announce=announce)
+        acting = self._acting(doing, asking=asking, live=live, clock=clock, metrics=metrics)
         return AdaptationLoop(
             tap=tap,
-            beside=Beside(watch=watch, sensors=sensors, audits=audits, references=references, asking=asking),
+            beside=beside,
             acting=acting,
             files=self._files,
             journal=Journal(self._files.state, settings=acting.terms.lifecycle),
@@ -158,6 +137,51 @@ class _Opening:
             metrics=metrics,
             on_close=lock.close,
             tick_s=self._pace.tick_s,
+        )
+
+    def _head(self, clock: Clock) -> LineHead:
+        return LineHead(
+            self._config,
+            encoder=self._encoder,
+            files=self._files,
+            product=self._product,
+            pool_rows=self._pace.pool_rows,
+            clock=clock,
+        )
+
+    def _doing(
+        self,
+        head: LineHead,
+        *,
+        beside: Beside,
+        swap: Callable[[LiveHead], None],
+        announce: Callable[[str, dict[str, Any]], None],
+    ) -> Doing:
+        return Doing(
+            load=head.load,
+            promote=head.promote,
+            swap=swap,
+            safe=lambda one: safe_policy(one, least=SAFE_LEAST),
+            job=lambda: head.job(store=beside.asking.store),
+            gather=lambda number: _gather(number, references=beside.references, watch=beside.watch),
+            covered=beside.watch.covers,
+            renewed=lambda bundle, at: beside.audits.restart(at=at, promised=self._promised(bundle)),
+            announce=announce,
+        )
+
+    def _acting(
+        self, doing: Doing, *, asking: Asking, live: tuple[LiveHead, HeadBundle], clock: Clock, metrics: Metrics
+    ) -> Acting:
+        return Acting(
+            terms=self._terms(),
+            doing=doing,
+            asking=asking,
+            child=Child("workers.adaptation.refit", folder=self._files.folder / "training"),
+            files=self._files,
+            costs=self._costs(live[1]),
+            live=live,
+            clock=clock,
+            metrics=metrics,
         )
 
     def _watch(self, metrics: Metrics) -> Watch:

@@ -47,6 +47,7 @@ WITHIN = {  # parts, and causes that are right
 }
 PICTURES = 400
 WATCHED = 1_000
+NAMING = 2_500  # parts after the limit of an alarm in which its cause may still come
 LIMIT_S = 300.0
 
 
@@ -87,7 +88,7 @@ def _detected(name: str, line: DemoLine, shown: Any) -> dict[str, Any]:
         early = [told for _, kind, told in line.heard if kind == "drift"]
         line.source.shown, line.source.frozen = shown, name == "frozen picture"
         began = line.n_parts
-        wait(line, lambda: line.n_parts >= began + most or any(kind == "drift" for _, kind, _ in line.heard))
+        wait(line, lambda: line.n_parts >= began + most + NAMING or any(kind == "drift" for _, kind, _ in line.heard))
     finally:
         line.source.ended = True
         line.stop()

@@ -74,8 +74,9 @@ def main() -> None:
         with threadpool_limits(1):
             each, alone = (per_image(fitted.head.score, queries=queries, batch=n) for n in (BATCH, 1))
         print(
-            f"{kind:19s} fit {wall:6.1f} s wall {cpu:6.1f} s CPU; per image {each * 1e6:5.0f} us in batches of {BATCH}, "
-            f"{alone * 1e6:5.0f} us alone; load {os.getloadavg()[0]:.1f}",
+            f"{kind:19s} fit {wall:6.1f} s wall {cpu:6.1f} s CPU; "
+            f"per image {each * 1e6:5.0f} us in batches of {BATCH}, {alone * 1e6:5.0f} us alone; "
+            f"load {os.getloadavg()[0]:.1f}",
             flush=True,
         )
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import signal
 import tempfile
 import time
 import uuid
@@ -182,7 +183,7 @@ def two_beside_one(broker: KafkaBroker, *, folder: Path, seconds: float) -> dict
         n, wall = count(broker, options.results) - n_before, time.perf_counter() - started_at
         rates[n_workers] = n / wall
         for worker in workers:
-            worker.end_in_order()
+            worker.end(signal.SIGTERM)
     return {
         "encoder_ms": SLOW_ENCODER_S * 1e3,
         "one_frames_per_second": round(rates[1], 1),

@@ -11,9 +11,9 @@ from tests.workers.adaptation.world import BATCH, BLUR, World
 MOST_BATCHES = 400
 
 
-def main(folder: str, first: int) -> None:
+def main(folder: str) -> None:
     """One line of output per batch."""
-    world = World(Path(folder), first=first)
+    world = World(Path(folder))
     for _ in range(MOST_BATCHES):
         world.feed(BATCH, drift=BLUR)
         world.keep_truth()  # what the simulated people know must outlive the process, as people do
@@ -23,4 +23,4 @@ def main(folder: str, first: int) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], int(sys.argv[2]))
+    main(sys.argv[1])

@@ -34,10 +34,7 @@ def test_nothing_is_lost_when_broker_and_workers_are_killed(
         assert outcome.n_letter_duplicates == 0
 
 
-@pytest.mark.parametrize("delivery", ["at_least_once", "exactly_once"])
-def test_a_worker_that_comes_and_goes_in_order_causes_no_duplicate(
-    kafka_broker: KafkaBroker, tmp_path: Path, delivery: str
-) -> None:
-    plan = Plan(n_frames=2000, delivery=delivery, visits=2, encoder_s=0.001)
+def test_a_worker_that_comes_and_goes_in_order_causes_no_duplicate(kafka_broker: KafkaBroker, tmp_path: Path) -> None:
+    plan = Plan(n_frames=2000, visits=2, encoder_s=0.001)
     outcome = run(kafka_broker, plan=plan, folder=tmp_path)
     assert (outcome.n_duplicates, outcome.n_letter_duplicates) == (0, 0)

@@ -135,6 +135,11 @@ class _Story:
             self._mark(_OUTCOMES.get(line.state, "rolled back"))
         self._judged_at = line.n_parts
         self._wait("parts at the end", lambda: line.n_parts >= self._judged_at + AFTER_PARTS)
+        if line.state is State.MONITORING and not line.loop.ratios:
+            self._wait("charts of the new head", lambda: bool(line.loop.ratios))
+            self._mark("charts go on")
+            until = line.n_parts + HEALTHY_PARTS
+            self._wait("charted parts", lambda: line.n_parts >= until)
 
     def outcome(self, *, labels: int) -> Outcome:
         """What came of it."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -14,18 +13,14 @@ import yaml
 
 from pipeline.adaptation.drift.profile import ReferenceRules
 from pipeline.adaptation.lifecycle.states import State
-from pipeline.adaptation.support.intake import LabelIntake
-from pipeline.adaptation.support.label_queue import LabelQueue
-from pipeline.adaptation.support.store import SupportStore
 from pipeline.batcher import Batcher
-from pipeline.encoders.build import EncoderBundle
 from pipeline.encoders.ladder import landmarks, measure_cost
 from pipeline.errors import DataError, SourceExhausted, SourceUnavailable
 from pipeline.preprocess import Preprocessor
 from pipeline.simulation.disturbances import Disturbance
 from pipeline.simulation.line import SimulatedLine
 from pipeline.texts.dictionary import load_dictionary
-from pipeline.types import Batch, DeadLetter, Features, Prediction, Roi, Scores, SourceFrame, UInt8Array
+from pipeline.types import Batch, Features, Prediction, Roi, Scores, SourceFrame, UInt8Array
 from workers.adaptation.loop import TICK_S
 from workers.adaptation.rereference import run_job
 from workers.adaptation.sensors import EVERY_S
@@ -34,6 +29,7 @@ from workers.adaptation_requests import RequestKind, submit
 from workers.captures import Feed
 from workers.clock import SystemClock
 from workers.commands.demo import SHIPPED, render_labelled
+from workers.commands.drift_demo_people import Oracle, Tallying
 from workers.commands.head import fit_folder
 from workers.config import LineConfig, load_config
 from workers.inference import LiveHead, TapLike
@@ -46,9 +42,6 @@ WIDTH, HEIGHT = 320, 240
 SEED = 20_001
 SHOTS = 8
 SOURCE, ROI = "cap-01", "full"
-PEOPLE = ("ann", "bob", "cleo")
-ANSWERS = 3  # of one person at a time
-LABEL_S = 0.2  # between two looks at the questions
 REFERENCE_PARTS = 6_000
 RULES = ReferenceRules(  # everything shortened: pictures are drawn at random here, so nothing wanders slowly
     mix_weight=0.1, advisory_parts=3_000, active_parts=6_000, mix_active_parts=6_000, correlation_times=10, memories=6
@@ -118,93 +111,26 @@ class PicturesSource:
         self._is_open = False
 
 
-class Tallying:
-    """A sink that remembers of each part whether it was right, and knows the truth for the labellers."""
-
-    name = "tallying"
-
-    def __init__(self) -> None:
-        self.truths: dict[str, str] = {}
-        self.right: list[bool] = []
-        self.versions: list[int] = []
-
-    def deliver(self, predictions: Sequence[Prediction]) -> None:
-        """Count them."""
-        for one in predictions:
-            truth = one.ref.truth or ""
-            self.truths[one.ref.event_id] = truth
-            self.right.append(one.label == truth)
-            self.versions.append(one.head_version)
-
-    def dead_letter(self, letter: DeadLetter) -> None:
-        """There are none."""
-
-    def flush(self) -> None:
-        """Nothing waits."""
-
-    def close(self) -> None:
-        """Nothing is open."""
-
-
-class Oracle:
-    """Three labellers who know the simulator's truth, in a thread and on a connection of their own."""
-
-    def __init__(self, path: Path, *, encoder: EncoderBundle, classes: Sequence[str], tallying: Tallying) -> None:
-        self._path, self._encoder, self._classes, self._tallying = path, encoder, classes, tallying
-        self._closing = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="oracle", daemon=True)
-        self.n_labels = 0
-        self.failure: BaseException | None = None
-
-    def start(self) -> None:
-        """Begin to answer."""
-        self._thread.start()
-
-    def close(self) -> None:
-        """Stop answering."""
-        self._closing.set()
-        if self._thread.ident is not None:
-            self._thread.join(5.0)
-
-    def _run(self) -> None:
-        clock = SystemClock()
-        try:
-            with SupportStore(self._path, encoder=self._encoder.image.info) as store:
-                queue = LabelQueue(store.database)
-                intake = LabelIntake(store, classes=self._classes, knows_event=queue.knows)
-                while not self._closing.wait(LABEL_S):
-                    for who in PEOPLE:
-                        self._answer(who, queue=queue, intake=intake, at=clock.utc(), store=store)
-        except BaseException as error:  # the demonstration has to say why nobody answers any more
-            self.failure = error
-            raise
-
-    def _answer(self, who: str, *, queue: LabelQueue, intake: LabelIntake, at: float, store: SupportStore) -> None:
-        for question in queue.questions(labeller=who, at=at, limit=ANSWERS):
-            truth = self._tallying.truths.get(question.event_id) or _founder(store, question.event_id)
-            if truth is not None:
-                intake.take_label(queue.answer(question.request_id, label=truth, labeller=who, at=at), at=at)
-                self.n_labels += 1
-
-
-def _founder(store: SupportStore, event_id: str) -> str | None:
-    rows = store.database.execute("SELECT label FROM exemplars WHERE event_id = ? AND role = 'founder'", event_id)
-    return str(rows[0][0]) if rows else None
-
-
 class DemoLine:
     """The line, its loop and its labellers; `start`, then change what the camera sees, then `stop`."""
 
-    def __init__(self, folder: Path, *, first: Pictures, labels: int, pool: bool, say: Say, adapt: bool = True) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        first: Pictures,
+        labels: int,
+        pool: bool,
+        say: Say,
+        adapt: bool = True,
+        hurried: bool = True,
+    ) -> None:
         self.config = configuration(folder, labels=labels)
+        self.classes = load_dictionary(TEXTS).class_ids
         say("loading the shipped encoder")
         self.encoder = open_encoder(self.config)
-        self.classes = load_dictionary(TEXTS).class_ids
         say(f"fitting a head on {SHOTS} labelled pictures of each of {len(self.classes)} classes")
-        lines = [SimulatedLine(SEED, width=WIDTH, height=HEIGHT)]
-        for class_id in self.classes:
-            render_labelled(lines, class_id=class_id, n=SHOTS, folder=folder / "labelled")
-        fit_folder(folder / "labelled", config=self.config, encoder=self.encoder)
+        self._fit(folder)
         self.clock, self.tallying = SystemClock(), Tallying()
         self.source = PicturesSource(clock=self.clock, first=first, seed=SEED)
         self.metrics = Metrics(clock=self.clock, version=version("clearline"))
@@ -218,14 +144,7 @@ class DemoLine:
             clock=SystemClock(),
             metrics=self.metrics,
             announce=self._hear,
-            pace=Pace(
-                tick_s=0.2 if hurried else TICK_S,
-                sensor_every_s=0.05 if hurried else EVERY_S,
-                approvals_before_auto=0,
-                pool_rows=20_000 if pool else 0,
-                rules=RULES,
-                known=folder / "labelled",
-            ),
+            pace=_pace(folder, pool=pool, hurried=hurried),
         )
         self.heard: list[tuple[int, str, dict[str, Any]]] = []  # parts so far, kind, what was told
         self.line = self._line(tap if adapt else None)
@@ -257,6 +176,12 @@ class DemoLine:
         self.line.stop(timeout_s=60.0)
         if self.oracle.failure is not None:
             raise DataError(f"demo: the labellers stopped: {self.oracle.failure}") from self.oracle.failure
+
+    def _fit(self, folder: Path) -> None:
+        lines = [SimulatedLine(SEED, width=WIDTH, height=HEIGHT)]
+        for class_id in self.classes:
+            render_labelled(lines, class_id=class_id, n=SHOTS, folder=folder / "labelled")
+        fit_folder(folder / "labelled", config=self.config, encoder=self.encoder)
 
     def _feed(self, tap: Tap) -> TapLike:
         def told(
@@ -303,6 +228,17 @@ class DemoLine:
             tap=None if tap is None else self._feed(tap),
             beside=None if tap is None else self.loop,
         )
+
+
+def _pace(folder: Path, *, pool: bool, hurried: bool) -> Pace:
+    return Pace(
+        tick_s=0.2 if hurried else TICK_S,
+        sensor_every_s=0.05 if hurried else EVERY_S,
+        approvals_before_auto=0,
+        pool_rows=20_000 if pool else 0,
+        rules=RULES,
+        known=folder / "labelled",
+    )
 
 
 def configuration(folder: Path, *, labels: int) -> LineConfig:

@@ -58,7 +58,7 @@ def gating(built: Path, tmp_path: Path) -> Iterator[World]:
 def again(folder: Path, copy: Path, *, auto: bool = True) -> World:
     """A copy of a world that has come so far, started again where it stood."""
     shutil.copytree(folder, copy)
-    return World(copy, auto=auto, first=1_000_000)
+    return World(copy, auto=auto)
 
 
 def restart(world: World) -> None:
@@ -88,7 +88,7 @@ def test_a_more_accurate_head_that_lets_more_defects_through_is_not_promoted(
     commissioned: Path, tmp_path: Path
 ) -> None:
     shutil.copytree(commissioned, tmp_path / "world")
-    world = World(tmp_path / "world", good=(CLASSES[0],), first=1_000_000)
+    world = World(tmp_path / "world", good=(CLASSES[0],))
     world.feed(LONG, drift=BLUR, until=ENDS)
     assert world.accuracy(2, drift=BLUR) > world.accuracy(1, drift=BLUR)
     assert world.state is State.COOLDOWN

@@ -50,6 +50,7 @@ RULES = ReferenceRules(
     memories=6.0,
 )
 REFERENCE_PARTS = 8_000
+GAP_S, GAP_PARTS = 120.0, 10_000  # between the end of a world, which may be a kill, and the next in its folder
 BLUR = Drift(blur=0.4)
 INFO = EncoderInfo(
     name="synthetic",
@@ -90,18 +91,15 @@ class World:
     says: Says = _the_truth
     good: tuple[str, ...] = (CLASSES[0], CLASSES[CONFUSABLE])  # what they are confused with costs little then
     n_labels: int = 0
-    first: int = 0  # sequence number: a copy of a world that ran before goes on after it
 
     def __post_init__(self) -> None:
         self.camera = Camera(self.seed, CI, "iid")
         self.folder.mkdir(parents=True, exist_ok=True)
         self.files = AdaptationFiles(self.folder / "adaptation")
         self._pixels = np.random.default_rng(0)
-        self._next = self.first
-        self.clock.advance(self.first * 0.01)
+        self._next = 0
         self.config = self._configured()
-        if (self.folder / "truth.json").is_file():
-            self.truth.update(json.loads((self.folder / "truth.json").read_text(encoding="utf-8")))
+        self._go_on()
         self.heads = self.folder / "heads" / "demo"
         if not registry.versions(self.heads):
             self._fit()
@@ -132,8 +130,17 @@ class World:
         self.keep_truth()
 
     def keep_truth(self) -> None:
-        """For the people of a world that goes on from this folder."""
-        write_atomic(self.folder / "truth.json", content=json.dumps(self.truth).encode(), durable=False)
+        """For the people and the clock of a world that goes on from this folder."""
+        kept = {"truth": self.truth, "now": self.clock.now, "next": self._next}
+        write_atomic(self.folder / "truth.json", content=json.dumps(kept).encode(), durable=False)
+
+    def _go_on(self) -> None:
+        path = self.folder / "truth.json"
+        if path.is_file():
+            kept = json.loads(path.read_bytes())
+            self.truth.update(kept["truth"])
+            self.clock.now = kept["now"] + GAP_S
+            self._next = kept["next"] + GAP_PARTS
 
     @property
     def state(self) -> State:
