@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import functools
+from collections.abc import Callable, Iterator, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from types import TracebackType
@@ -29,6 +30,7 @@ from workers.wall import Wall
 if TYPE_CHECKING:
     from workers.adaptation.loop import AdaptationLoop
     from workers.adaptation.tap import Tap
+    from workers.opening_kafka import AdaptationTopics
 
 SERVER_STOP_S = 1.0
 
@@ -51,6 +53,7 @@ class Pipeline:
         capture_clock = SystemClock()
         metrics = self._metrics = Metrics(clock=capture_clock, version=version("clearline"))
         self.adaptation: AdaptationLoop | None = None
+        self._topics: AdaptationTopics | None = None
         say(f"loading encoder {config.encoder.model} ({config.encoder.backend})")
         encoder = open_encoder(config)
         opened = open_head(config, encoder=encoder)
@@ -114,8 +117,22 @@ class Pipeline:
             swap=self._swap,
             clock=SystemClock(),
             metrics=metrics,
+            announce=self._announcing(encoder),
         )
         return self.adaptation
+
+    def _announcing(self, encoder: EncoderBundle) -> Callable[[str, dict[str, Any]], None]:
+        """Alarms and heads to topics, where there are any; their labels come back the same way."""
+        if self._config.kafka is None:
+            return lambda _kind, _told: None
+        from workers.opening_kafka import AdaptationTopics
+        from workers.opening_review import open_answers
+
+        answers = functools.cache(lambda: open_answers(self._config, encoder=encoder, clock=SystemClock()))
+        self._topics = AdaptationTopics(
+            self._config, write_down=lambda label: answers().take([label]), clock=SystemClock()
+        )
+        return self._topics.announce
 
     def _told_of_batches(self, tap: Tap | None) -> TapLike:
         """The wall sees every batch, and so does adaptation where there is one."""
@@ -167,6 +184,8 @@ class Pipeline:
         try:
             self.line.stop(timeout_s=self._config.shutdown.timeout_s)
         finally:
+            if self._topics is not None:
+                self._topics.close()
             self.server.stop(timeout_s=SERVER_STOP_S)
 
     def __enter__(self) -> Pipeline:

@@ -120,7 +120,7 @@ class _Opening:
             watch=self._watch(metrics),
             sensors=Sensors(self._files.folder / "sensors.json", every_s=self._pace.sensor_every_s),
             audits=self._audits(asking, live[1]),
-            references=self._references(head),
+            references=self._references(head, asking=asking),
             asking=asking,
         )
         doing = self._doing(head, beside=beside, swap=swap, announce=announce)
@@ -235,13 +235,15 @@ class _Opening:
     def _promised(self, bundle: HeadBundle) -> tuple[float, float]:
         return promised_shares(bundle, good=frozenset(self._config.decision.good_classes))
 
-    def _references(self, head: LineHead) -> References:
+    def _references(self, head: LineHead, *, asking: Asking) -> References:
         rules = self._rules
         rate = self._given.drift.false_alarms / (self._given.drift.false_alarm_days * DAY_S)
         return References(
             self._files.folder / "normal.json",
             child=Child("workers.adaptation.rereference", folder=self._files.folder / "training"),
-            job=lambda number, since: head.reference_job(number, since=since, rules=rules, false_alarms_per_s=rate),
+            job=lambda number, since: head.reference_job(
+                number, product=asking.product, since=since, rules=rules, false_alarms_per_s=rate
+            ),
             milestones=(rules.advisory_parts, rules.active_parts, rules.mix_active_parts),
         )
 

@@ -125,7 +125,7 @@ class LineHead:
         return job_to_json(job)
 
     def reference_job(
-        self, number: int, *, since: float, rules: ReferenceRules, false_alarms_per_s: float
+        self, number: int, *, product: str, since: float, rules: ReferenceRules, false_alarms_per_s: float
     ) -> ReferenceJob:
         """References of a version from the recording."""
         return ReferenceJob(
@@ -133,7 +133,7 @@ class LineHead:
             references=str(self._files.references),
             registry=str(self.registry),
             version=number,
-            product=self._product,
+            product=product,
             since=since,
             encoder=asdict(self._info),
             rules=asdict(rules),

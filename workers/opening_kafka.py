@@ -5,9 +5,12 @@ from __future__ import annotations
 import os
 import socket
 import uuid
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from pipeline.errors import ConfigError
 from pipeline.interfaces import Clock, Sink
+from workers.adaptation.topics import Announcer, LabelTopic
 from workers.backoff import Backoff
 from workers.captures import Feed
 from workers.config import KafkaSinkConfig, LineConfig
@@ -24,6 +27,7 @@ from workers.relay import jpeg_cut
 from workers.sinks.kafka import KafkaDestination, KafkaSink, TransactionalKafkaSink
 from workers.sources.kafka import KafkaSource
 
+TOPICS_STOP_S = 3.0
 OUTBOX_RETRY_S = (0.5, 10.0)  # first and longest wait before a destination that is away is tried again
 
 
@@ -129,6 +133,45 @@ def open_relay_feeds(config: LineConfig, *, clock: Clock, metrics: Metrics) -> l
         )
         for camera in config.cameras
     ]
+
+
+class AdaptationTopics:
+    """Alarms and heads out, labels in, for a line with adaptation and Kafka."""
+
+    def __init__(
+        self, config: LineConfig, *, write_down: Callable[[Mapping[str, Any]], object] | None, clock: Clock
+    ) -> None:
+        """`write_down` takes a label; None where nobody keeps them."""
+        section, connection = connection_of(config)
+        prefix, line = section.topics_prefix, config.head.name
+        retry = Backoff(initial_s=OUTBOX_RETRY_S[0], cap_s=OUTBOX_RETRY_S[1])
+        self._announcer = Announcer(
+            producer_of(config),
+            topics={"drift": f"{prefix}.drift.v1", "heads": f"{prefix}.heads.v1"},
+            line=line,
+            clock=clock,
+            backoff=retry,
+        )
+        self._labels = None
+        if write_down is not None:
+            self._labels = LabelTopic(
+                connection,
+                topic=f"{prefix}.labels.v1",
+                group=f"clearline-labels-{line}",
+                write_down=write_down,
+                clock=clock,
+                backoff=Backoff(initial_s=OUTBOX_RETRY_S[0], cap_s=OUTBOX_RETRY_S[1]),
+            )
+
+    def announce(self, kind: str, told: Mapping[str, Any]) -> None:
+        """Never waits for the broker."""
+        self._announcer.announce(kind, told)
+
+    def close(self) -> None:
+        """Send what waits, stop reading."""
+        self._announcer.close(timeout_s=TOPICS_STOP_S)
+        if self._labels is not None:
+            self._labels.close(timeout_s=TOPICS_STOP_S)
 
 
 def as_inference(config: LineConfig) -> LineConfig:

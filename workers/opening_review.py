@@ -11,6 +11,7 @@ from starlette.types import ASGIApp
 from pipeline.adaptation.lifecycle.states import RunState
 from pipeline.adaptation.support.store import SupportStore
 from pipeline.encoders.build import EncoderBundle
+from pipeline.errors import ConfigError
 from pipeline.heads import registry
 from pipeline.texts.dictionary import load_dictionary
 from workers.adaptation_files import AdaptationFiles
@@ -49,7 +50,7 @@ def open_review(
         wall=wall,
         sources=sources,
         state=state,
-        answers=None if files is None else _answers(config, files=files, kept=kept, encoder=encoder, clock=clock),
+        answers=None if files is None else open_answers(config, encoder=encoder, clock=clock),
         picture=kept,
         files=files,
         heads=head.registry / head.name,
@@ -83,9 +84,12 @@ def _kept_pictures(files: AdaptationFiles | None) -> Picture:
     return PictureStore(files.folder / "pictures", max_bytes=0).read
 
 
-def _answers(
-    config: LineConfig, *, files: AdaptationFiles, kept: Picture, encoder: EncoderBundle, clock: SystemClock
-) -> Answers:
+def open_answers(config: LineConfig, *, encoder: EncoderBundle, clock: SystemClock) -> Answers:
+    """Questions and labels of a line with adaptation, on a connection of their own. Raises ConfigError without it."""
+    if config.adaptation is None:
+        raise ConfigError("labels: expected the section adaptation, got none; see configs/example.yaml")
+    files = AdaptationFiles(config.adaptation.folder)
+    kept = _kept_pictures(files)
     live = registry.load(config.head.registry / config.head.name, encoder=None)
     return Answers(
         SupportStore(files.support, encoder=encoder.image.info),

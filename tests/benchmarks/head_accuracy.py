@@ -52,11 +52,18 @@ def calibration_error(logits: np.ndarray, *, labels: np.ndarray) -> float:
 
 
 def row(
-    support: LabelledFeatures, *, x: np.ndarray, y: np.ndarray, text: ZeroShotHead | None, seed: int, fusion: str
+    support: LabelledFeatures,
+    *,
+    x: np.ndarray,
+    y: np.ndarray,
+    text: ZeroShotHead | None,
+    seed: int,
+    fusion: str,
+    kind: str,
 ) -> dict[str, object]:
     test = Features(image=unit_rows(x.astype(np.float32)))
     started = time.perf_counter()
-    fitted: FittedHead = fit_head(support, material=Material(text=text), seed=seed, fusion=fusion)
+    fitted: FittedHead = fit_head(support, material=Material(text=text), kind=kind, seed=seed, fusion=fusion)
     seconds = time.perf_counter() - started
     started = time.perf_counter()
     scores = fitted.head.score(test)
@@ -76,18 +83,19 @@ def row(
     }
 
 
-def run_clip(folder: Path, *, seeds: int, shots: list[int], fusion: str) -> None:
+def run_clip(folder: Path, *, seeds: int, shots: list[int], fusion: str, kind: str) -> None:
     for name in ("caltech101", "oxford_pets", "dtd"):
         with np.load(folder / f"{name}.npz") as z:
             data = {k: z[k] for k in z}
         for k in shots:
             for seed in range(seeds if f"train{k}_x" in data else 0):
                 support = labelled(data[f"train{k}_x"], y=data[f"train{k}_y"], n_classes=len(data["classnames"]))
-                one = row(support, x=data["test_x"], y=data["test_y"], seed=seed, fusion=fusion)
+                test = {"x": data["test_x"], "y": data["test_y"]}
+                one = row(support, **test, text=None, seed=seed, fusion=fusion, kind=kind)
                 print(json.dumps({"set": name, "shots": k, "seed": seed, **one}), flush=True)
 
 
-def run_paired(folder: Path, *, seeds: int, fusion: str) -> None:
+def run_paired(folder: Path, *, seeds: int, fusion: str, kind: str) -> None:
     with (folder / "index.csv").open() as file:
         index = list(csv.DictReader(file))
     x, y = np.load(folder / "clip_vitb32.npy"), np.asarray([int(r["label"]) for r in index])
@@ -99,9 +107,8 @@ def run_paired(folder: Path, *, seeds: int, fusion: str) -> None:
             rows = np.concatenate([rng.permutation(np.flatnonzero(is_support & (y == c)))[:k] for c in range(31)])
             support = labelled(x[rows], y=y[rows], n_classes=31)
             for text in (ZeroShotHead(classes=support.classes, prototypes=vectors, scale=100.0), None):
-                one = row(
-                    support, x=x[~is_support], y=y[~is_support], material=Material(text=text), seed=seed, fusion=fusion
-                )
+                test = {"x": x[~is_support], "y": y[~is_support]}
+                one = row(support, **test, text=text, seed=seed, fusion=fusion, kind=kind)
                 print(
                     json.dumps({"set": "paired", "text": text is not None, "shots": k, "seed": seed, **one}), flush=True
                 )
@@ -112,15 +119,18 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--shots", default="1,2,4,8,16")
     parser.add_argument("--fusion", default="beta")
+    parser.add_argument("--kind", default="deconfusion")
     parser.add_argument("--only", choices=("clip", "paired"))
     given = parser.parse_args()
     torch.set_num_threads(1)
     warnings.filterwarnings("ignore", message="The number of unique classes")
     if given.only != "paired":
         shots = [int(k) for k in given.shots.split(",")]
-        run_clip(SHARED_DATA / "clip-vitb32-features", seeds=given.seeds, shots=shots, fusion=given.fusion)
+        run_clip(
+            SHARED_DATA / "clip-vitb32-features", seeds=given.seeds, shots=shots, fusion=given.fusion, kind=given.kind
+        )
     if given.only != "clip":
-        run_paired(SHARED_DATA / "caltech101-paired", seeds=given.seeds, fusion=given.fusion)
+        run_paired(SHARED_DATA / "caltech101-paired", seeds=given.seeds, fusion=given.fusion, kind=given.kind)
 
 
 if __name__ == "__main__":

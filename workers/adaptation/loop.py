@@ -24,6 +24,7 @@ from workers.adaptation.references import References
 from workers.adaptation.sensors import Sensors
 from workers.adaptation.tap import Seen, Tap
 from workers.adaptation.watch import Place, Watch
+from workers.adaptation.wishes import event_of
 from workers.adaptation_files import AdaptationFiles
 from workers.adaptation_requests import Request, RequestKind, take_all
 from workers.metrics import Metrics
@@ -80,6 +81,7 @@ class AdaptationLoop:
         self._inbox: deque[ev.Event] = deque()
         self._busy = False
         self._stuck = ""  # why the state cannot be written down: until then nothing changes at all
+        self._still = False  # the alarm being taken is of a drift that was marked before
         self._lost = ""  # why parts are not recorded
         self._n_ticks = 0
         self._tick_at = float("-inf")
@@ -165,7 +167,7 @@ class AdaptationLoop:
                 log.error("adaptation holds, and cannot write that down", cause=str(error))
                 return
         self.state = state
-        if state.state is State.DIAGNOSE and before.state is not State.DIAGNOSE:
+        if state.state is State.DIAGNOSE and before.state is not State.DIAGNOSE and not self._still:
             self._guarded(lambda: self.references.mark(at=event.at))
         if state.state is State.SUSPECT and before.state is State.MONITORING:
             self.asking.forget_recent()
@@ -261,9 +263,7 @@ class AdaptationLoop:
         if self.state.state is State.BLOCKED and self._sensors.is_well:
             self.take(ev.FaultCleared(now))
         if self.state.state in HEALTHY:
-            for place, event in self._watch.standing():
-                self.take(ev.Alarmed(now, f"{place[0]}/{place[1]} still: {_in_words(event)}"))
-                self._diagnose(place, event)
+            self._alarm_again(now)
         harm = self._audits.update(now=now)
         if harm is not None:
             self._on_harm(harm, now)
@@ -272,6 +272,14 @@ class AdaptationLoop:
         self.take(ev.Ticked(now))
         if self._n_ticks % SAVE_TICKS == 0:
             self._watch.save()
+
+    def _alarm_again(self, now: float) -> None:
+        """What a run has not settled; the line is what it has been since the first alarm of it."""
+        self._still = True
+        for place, event in self._watch.standing():
+            self.take(ev.Alarmed(now, f"{place[0]}/{place[1]} still: {_in_words(event)}"))
+            self._diagnose(place, event)
+        self._still = False
 
     def _on_harm(self, harm: str, now: float) -> None:
         """Labels of random parts say that more goes wrong than was promised."""
@@ -291,7 +299,7 @@ class AdaptationLoop:
         elif kind is RequestKind.REFERENCE:
             self._watch.reload()
         else:
-            event = _asked_for(request, state=self.state, at=now)
+            event = event_of(request, state=self.state, at=now)
             self.acting.note(f"request {kind.value}", by=by, payload=dict(fields), at=now)
             if event is None:
                 log.warning("request left out: what it was about has passed", kind=kind.value, by=by)
@@ -315,23 +323,6 @@ class AdaptationLoop:
             self._audits.tell(metrics, now=now)
         except TROUBLE as error:
             self._hold(str(error))
-
-
-def _asked_for(request: Request, *, state: RunState, at: float) -> ev.Event | None:
-    """The event of a request; None where the run or the step it names is over."""
-    fields, by, kind = request.values, request.by, request.kind
-    reason = str(fields.get("reason") or "asked for")
-    if fields.get("step") is not None and fields["step"] != state.step:
-        return None
-    if kind in (RequestKind.APPROVE, RequestKind.REFUSE):
-        return ev.ApprovalAnswered(at, str(fields.get("run") or ""), kind is RequestKind.APPROVE, by)
-    if kind in (RequestKind.REBASELINE_APPROVE, RequestKind.REBASELINE_REFUSE):
-        return ev.RebaselineAnswered(at, kind is RequestKind.REBASELINE_APPROVE, by)
-    if kind is RequestKind.ROLLBACK:
-        return ev.RollbackAsked(at, by, reason)
-    if kind is RequestKind.FREEZE:
-        return ev.Frozen(at, by, reason)
-    return ev.Thawed(at, by) if kind is RequestKind.THAW else None
 
 
 def _in_words(event: EpisodeEvent) -> str:

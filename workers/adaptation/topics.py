@@ -13,7 +13,7 @@ import structlog
 from kafka import KafkaConsumer
 from kafka.errors import KafkaError
 
-from pipeline.errors import SinkError
+from pipeline.errors import ClearlineError, SinkError
 from pipeline.interfaces import Clock
 from workers.backoff import Backoff
 from workers.kafka.connection import KafkaConnection, why
@@ -103,47 +103,41 @@ class Announcer:
 
 
 class LabelTopic:
-    """Labels from their topic, read by a thread of its own and taken in order by the loop.
+    """Labels from their topic, written down by a thread of its own.
 
-    Offsets are committed once the loop has written the labels down: a crash reads them again, and the intake knows
-    duplicates.
+    Offsets are committed once the labels are written down: a crash reads them again, and the intake knows duplicates.
     """
 
-    def __init__(self, connection: KafkaConnection, *, topic: str, group: str, clock: Clock, backoff: Backoff) -> None:
+    def __init__(
+        self,
+        connection: KafkaConnection,
+        *,
+        topic: str,
+        group: str,
+        write_down: Callable[[Mapping[str, Any]], object],
+        clock: Clock,
+        backoff: Backoff,
+    ) -> None:
+        """`write_down` is called by this thread, once per message."""
         self._connection, self._topic, self._group = connection, topic, group
-        self._clock, self._backoff = clock, backoff
-        self._waiting: deque[tuple[Mapping[str, Any], str]] = deque()
-        self._changed = threading.Condition()
-        self._n_open = 0  # read and not yet written down
+        self._write_down, self._clock, self._backoff = write_down, clock, backoff
         self._closing = False
         self._thread = threading.Thread(target=self._run, name="labels-topic", daemon=True)
         self._thread.start()
 
-    def take(self, write_down: Callable[[Mapping[str, Any], str], object]) -> int:
-        """Hand every waiting label to `write_down(label, where)`; how many there were."""
-        n = 0
-        while self._waiting:
-            write_down(*self._waiting.popleft())
-            n += 1
-        with self._changed:
-            self._n_open -= n
-            self._changed.notify_all()
-        return n
-
     def close(self, *, timeout_s: float) -> None:
         """Stop reading."""
         self._closing = True
-        with self._changed:
-            self._changed.notify_all()
         self._thread.join(timeout_s)
 
     def _run(self) -> None:
         while not self._closing:
             try:
                 self._read()
-            except (KafkaError, OSError) as error:
+            except (KafkaError, OSError, ClearlineError) as error:
+                cause = str(error) if isinstance(error, ClearlineError) else why(self._connection, error)
                 delay_s = self._backoff.next_delay()
-                log.warning("labels topic lost", cause=why(self._connection, error), retry_in_s=round(delay_s, 2))
+                log.warning("labels topic lost", cause=cause, retry_in_s=round(delay_s, 2))
                 self._clock.wait(delay_s)
 
     def _read(self) -> None:
@@ -159,20 +153,12 @@ class LabelTopic:
             while not self._closing:
                 records = [one for found in consumer.poll(timeout_ms=POLL_MS).values() for one in found]
                 self._backoff.reset()
+                for one in records:
+                    self._write_down(_parsed(one.value))
                 if records:
-                    self._hand_over(records)
-                    if not self._closing:
-                        consumer.commit()
+                    consumer.commit()
         finally:
             consumer.close(autocommit=False, timeout_ms=2_000)
-
-    def _hand_over(self, records: list[Any]) -> None:
-        """Wait until all of them are written down, or the end."""
-        with self._changed:
-            self._n_open += len(records)
-            self._waiting.extend((_parsed(one.value), f"{one.topic}[{one.partition}]@{one.offset}") for one in records)
-            while self._n_open and not self._closing:
-                self._changed.wait(IDLE_S)
 
 
 def _parsed(value: bytes | None) -> Mapping[str, Any]:

@@ -11,6 +11,7 @@ from typing import Any
 from kafka import KafkaConsumer, KafkaProducer
 from kafka.structs import TopicPartition
 
+from pipeline.errors import DataError
 from tests.servers.kafka import KafkaBroker
 from workers.adaptation.topics import Announcer, LabelTopic
 from workers.backoff import Backoff
@@ -66,14 +67,46 @@ def test_labels_are_committed_only_when_they_are_written_down(kafka_broker: Kafk
     producer.flush()
     producer.close()
     group = f"labels-{topic}"
-    reader = LabelTopic(connection(kafka_broker), topic=topic, group=group, clock=SystemClock(), backoff=backoff())
     taken: list[Mapping[str, Any]] = []
     assert committed(kafka_broker, topic=topic, group=group) is None
-    wait_for(lambda: reader.take(lambda label, _where: taken.append(label)) + len(taken) >= 4)
+    reader = LabelTopic(
+        connection(kafka_broker),
+        topic=topic,
+        group=group,
+        write_down=taken.append,
+        clock=SystemClock(),
+        backoff=backoff(),
+    )
     wait_for(lambda: committed(kafka_broker, topic=topic, group=group) == 4)
     reader.close(timeout_s=WITHIN_S)
     assert [one.get("event_id") for one in taken[:3]] == [f"cap-01-1-{n}-full" for n in range(3)]
     assert taken[3] == {"unreadable": "b'no json'"}
+
+
+def test_labels_that_could_not_be_written_down_are_read_again(kafka_broker: KafkaBroker) -> None:
+    topic = kafka_broker.new_topic("labels")
+    producer = KafkaProducer(bootstrap_servers=kafka_broker.bootstrap)
+    producer.send(topic, json.dumps({"event_id": "cap-01-1-0-full"}).encode())
+    producer.flush()
+    producer.close()
+    tried: list[Mapping[str, Any]] = []
+
+    def refuse_once(label: Mapping[str, Any]) -> None:
+        tried.append(label)
+        if len(tried) == 1:
+            raise DataError("the store is full, as the test says")
+
+    reader = LabelTopic(
+        connection(kafka_broker),
+        topic=topic,
+        group=f"again-{topic}",
+        write_down=refuse_once,
+        clock=SystemClock(),
+        backoff=backoff(),
+    )
+    wait_for(lambda: committed(kafka_broker, topic=topic, group=f"again-{topic}") == 1)
+    reader.close(timeout_s=WITHIN_S)
+    assert len(tried) == 2
 
 
 def committed(broker: KafkaBroker, *, topic: str, group: str) -> int | None:
