@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 
 from pipeline.adaptation.drift.profile import ReferenceRules
-from pipeline.adaptation.support.exemplars import Exemplar, SupportContext, as_fp16
+from pipeline.adaptation.support.exemplars import Caps, Exemplar, SupportContext, as_fp16
 from pipeline.adaptation.support.replaying import RecordingReader
 from pipeline.adaptation.support.store import SupportStore
 from pipeline.decision import Decider, HeadIdentity
@@ -78,7 +78,7 @@ class LineHead:
             registry.promote(self.registry, version=number, encoder=self._info)
 
     def founders(self, bundle: HeadBundle) -> list[Exemplar]:
-        """The images the first head was fitted on: they never change."""
+        """Images the first head was fitted on, as many of a class as the store keeps for ever."""
         support = bundle.evidence.support
         if support is None:
             return []
@@ -92,6 +92,7 @@ class LineHead:
                 part=name,
             )
             for row, (name, label) in enumerate(zip(support.names, support.labels, strict=True))
+            if (support.labels[:row] == label).sum() < Caps().founders
         ]
 
     def show_founders(self, bundle: HeadBundle, *, folder: Path, pictures: PictureStore) -> None:

@@ -24,6 +24,7 @@ from pipeline.simulation.disturbances import Disturbance
 from pipeline.types import Features, Prediction
 from tests.adaptation.streams import NONE, Drift
 from tests.workers.adaptation.world import BLUR, CLASSES, INFO, World
+from workers.adaptation.tap import Seen
 from workers.commands.drift_demo import play
 from workers.commands.drift_demo_line import REFERENCE_PARTS, DemoLine, render
 
@@ -182,17 +183,54 @@ def true_cost(world: World, version: int, *, drift: Drift = NONE) -> float:
     return round(float(10 * escape.mean() + overkill.mean() + mixed.mean()), 4)
 
 
+class Spent:
+    """Processor time of the loop's thread beside that of the whole process: what other users of the machine take
+    does not count."""
+
+    def __init__(self, line: DemoLine) -> None:
+        self._line, self._loop_s, self._n_fed = line, 0.0, 0
+        see, tick = line.loop.see, line.loop.tick
+
+        def timed_see(seen: Seen) -> None:
+            began = time.thread_time()
+            see(seen)
+            self._loop_s += time.thread_time() - began
+            self._n_fed += len(seen.predictions)
+
+        def timed_tick() -> None:
+            began = time.thread_time()
+            tick()
+            self._loop_s += time.thread_time() - began
+
+        line.loop.see, line.loop.tick = timed_see, timed_tick  # type: ignore[method-assign]
+
+    def begin(self) -> None:
+        self._loop_s, self._n_fed = 0.0, 0
+        self._process_s, self._n_parts = time.process_time(), self._line.n_parts
+
+    def told(self) -> dict[str, float]:
+        loop_us = 1e6 * self._loop_s / max(1, self._n_fed)
+        line_us = 1e6 * (time.process_time() - self._process_s - self._loop_s) / (self._line.n_parts - self._n_parts)
+        return {
+            "loop_cpu_us_per_part": round(loop_us, 1),
+            "line_cpu_us_per_part": round(line_us, 1),
+            "loop_share_of_cpu": round(loop_us / line_us, 4),
+        }
+
+
 def overhead(seconds: float) -> dict[str, Any]:
     """Parts per second of one line, the loop fed and not fed in turns of three seconds."""
     with TemporaryDirectory() as folder:
         line = DemoLine(Path(folder), first=render(PICTURES, seed=0), labels=64, pool=True, say=quiet, hurried=False)
         rates: dict[bool, list[float]] = {True: [], False: []}
+        spent = Spent(line)
         line.line.start()
         try:
             wait(line, lambda: line.n_parts >= REFERENCE_PARTS)
             line.make_reference()
             wait(line, lambda: line.state is State.MONITORING)
             until = time.monotonic() + seconds
+            spent.begin()
             while time.monotonic() < until:
                 line.feeding = not line.feeding
                 line.line.wait(0.5)
@@ -209,6 +247,7 @@ def overhead(seconds: float) -> dict[str, Any]:
         "with_over_without": [round(float(q), 3) for q in np.quantile(ratios, (0.25, 0.5, 0.75))],
         "turns": len(ratios),
         "left_out": line.loop.n_left_out,
+        **spent.told(),
     }
 
 
