@@ -167,13 +167,13 @@ def _open(content: bytes, *, path: Path) -> tuple[Manifest, Stored]:
 def _manifest(text: str, *, path: Path) -> Manifest:
     try:
         fields = json.loads(text)
-        manifest = Manifest(**{**fields, "classes": tuple(fields["classes"])})
+        stated = (fields["format"], fields["format_version"])
+        if stated != (FORMAT, FORMAT_VERSION):
+            got = f"{stated[0]} {stated[1]}"
+            raise BundleError(f"{path}: expected {FORMAT} {FORMAT_VERSION}, got {got}; {REFIT}")
+        return Manifest(**{**fields, "classes": tuple(fields["classes"])})
     except (ValueError, TypeError, KeyError) as error:
         raise BundleError(f"{path}: expected a head manifest, got: {error}; {REFIT}") from error
-    if (manifest.format, manifest.format_version) != (FORMAT, FORMAT_VERSION):
-        got = f"{manifest.format} {manifest.format_version}"
-        raise BundleError(f"{path}: expected {FORMAT} {FORMAT_VERSION}, got {got}; use the Clearline that wrote it")
-    return manifest
 
 
 def _same_encoder(manifest: Manifest, *, encoder: EncoderInfo, path: Path) -> None:

@@ -181,7 +181,7 @@ def towers() -> Sequence[tuple[str, LoadedModel, torch.Tensor | None]]:
 def main() -> None:
     """Prints means over the seeds."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--shots", default="5")
+    parser.add_argument("--shots", default="2")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument(
         "--line", type=int, default=30_001, help="the rendered line; 10,000 and above were never trained on"

@@ -38,7 +38,7 @@ from workers.metrics import Metrics
 from workers.opening import open_encoder, open_head
 from workers.opening_adaptation import Pace, open_adaptation
 
-WIDTH, HEIGHT = 320, 240
+WIDTH, HEIGHT = 192, 144  # the encoder sees 96 pixels
 SEED = 20_001
 SHOTS = 8
 SOURCE, ROI = "cap-01", "full"
@@ -74,6 +74,7 @@ class PicturesSource:
 
     def __init__(self, *, clock: SystemClock, first: Pictures, seed: int) -> None:
         self.shown = first  # one assignment by the owner
+        self.in_order = False  # one after the other instead of at random
         self.frozen = False
         self._clock = clock
         self._rng = np.random.default_rng(seed)
@@ -92,7 +93,8 @@ class PicturesSource:
         if self.ended:
             raise SourceExhausted(f"source {SOURCE}: all frames were read")
         shown, self._n = self.shown, self._n + 1
-        index = 0 if self.frozen else int(self._rng.integers(len(shown.images)))
+        index = self._n if self.in_order else int(self._rng.integers(len(shown.images)))
+        index = 0 if self.frozen else index % len(shown.images)
         truth = shown.truths[index]
         return SourceFrame(
             image=shown.images[index],
