@@ -144,24 +144,23 @@ POISONS = {"all good": all_good, "random": at_random, "two classes swapped": swa
 
 
 def poison(seeds: Sequence[int]) -> dict[str, Any]:
-    """Wrong labels on TEACH and GATE alike, and on TEACH alone; true cost of what is live before and after."""
+    """Wrong labels to learn from, right ones before the gate; true cost of what is live before and after."""
     found: dict[str, Any] = {}
     for name, says in POISONS.items():
-        for only_teaching in (False, True):
-            key = f"{name}, {'teaching only' if only_teaching else 'everywhere'}"
-            found[key] = [_poisoned(seed, says, only_teaching=only_teaching) for seed in seeds]
+        for honeypots in (True, False):  # with them off, the other screens and the gate stand alone
+            key = f"{name}, {'with' if honeypots else 'no'} honeypots"
+            found[key] = [_poisoned(seed, says, honeypots=honeypots) for seed in seeds]
             print(key, found[key], flush=True)
     return found
 
 
-def _poisoned(seed: int, says: Any, *, only_teaching: bool) -> dict[str, Any]:
+def _poisoned(seed: int, says: Any, *, honeypots: bool) -> dict[str, Any]:
     with TemporaryDirectory() as folder:
-        world = World(Path(folder), seed=seed)
+        world = World(Path(folder), seed=seed, honeypots=honeypots)
         world.commission()
         world.says = says
         world.feed(20_000, drift=BLUR, until=(State.GATING, State.HOLD, State.COOLDOWN))
-        if only_teaching:
-            world.says = lambda _who, truth: truth
+        world.says = lambda _who, truth: truth
         world.feed(30_000, drift=BLUR, until=(State.PROBATION, State.HOLD, State.COOLDOWN))
         outcome = {
             "state": world.state.value,

@@ -90,6 +90,7 @@ class World:
     swaps: list[int] = field(default_factory=list)
     says: Says = _the_truth
     good: tuple[str, ...] = (CLASSES[0], CLASSES[CONFUSABLE])  # what they are confused with costs little then
+    honeypots: bool = True  # there are pictures of parts of known class
     n_labels: int = 0
 
     def __post_init__(self) -> None:
@@ -274,5 +275,5 @@ class World:
             evidence=Evidence(held_out=fitted.held_out, support=index),
         )
         pictures = PictureStore(self.files.pictures, max_bytes=10_000_000)
-        for name in names:
+        for name in names if self.honeypots else ():
             pictures.keep(f"founder-{name}", image=np.zeros((SIDE, SIDE, 3), np.uint8))
