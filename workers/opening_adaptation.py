@@ -47,6 +47,7 @@ from workers.opening_decision import cost_matrix
 PICTURE_BYTES = 500_000_000
 SAFE_LEAST = 0.9  # of P(label) while a drift is open; below it a person looks
 DAY_S = 86_400.0
+MAX_FLIP_RATE = 0.5  # a drift that costs a fifth of the accuracy needs a third of the decisions changed
 LOCK_WAIT_S = 10.0  # for a command that is just writing
 
 
@@ -269,6 +270,7 @@ class _Opening:
                 min_frames=gate.min_frames,
                 max_labels=labels.gate,
                 max_hours=gate.max_hours,
+                max_flip_rate=MAX_FLIP_RATE,
                 golden_min_per_class=1,  # small classes are judged together
                 inclusion_floor=INCLUSION,
                 accept_inclusion_floor=INCLUSION,

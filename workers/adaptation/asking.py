@@ -108,7 +108,9 @@ class Asking:
         """Draw parts for the audit by a coin of stated probability, as long as its share of the questions goes."""
         coins = self._rng.random(len(seen.predictions))
         n_asked = 0
-        for row, one in enumerate(seen.predictions):
+        most = denser * max(self._audit_rates.values())
+        for row in np.flatnonzero(coins < most).tolist():
+            one = seen.predictions[row]
             rate = min(1.0, denser * self._audit_rates.get(one.decision, 0.0))
             full = len(self._audits) == self._audits.maxlen and at - self._audits[0] < HOUR_S
             if coins[row] >= rate or full:

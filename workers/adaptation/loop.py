@@ -10,6 +10,7 @@ import structlog
 
 from pipeline.adaptation.drift.causes import RESPONSES, Cause, likely_cause
 from pipeline.adaptation.drift.episodes import EpisodeEvent, EventKind
+from pipeline.adaptation.drift.sensor import SensorCheck
 from pipeline.adaptation.lifecycle import effects as do
 from pipeline.adaptation.lifecycle import events as ev
 from pipeline.adaptation.lifecycle.journal import Journal
@@ -236,11 +237,15 @@ class AdaptationLoop:
             self._diagnose(place, event)
 
     def _diagnose(self, place: Place, event: EpisodeEvent) -> None:
+        odd = self._sensors.odd(place)
         cause = likely_cause(
             event.charts,
             far_share=event.far_share,
-            sensor_odd=self._sensors.odd(place),
-            sensor_faults=self._sensors.faults(place),
+            sensor_odd=odd,
+            sensor_faults={
+                *self._sensors.faults(place),
+                *({SensorCheck.FROZEN} & {*odd}),
+            },  # no chance repeats pictures
         )
         self._name(place, cause, _in_words(event))
 
