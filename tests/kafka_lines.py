@@ -59,6 +59,7 @@ class LineOptions:
     transactional_id: str = "line"
     queue_frames: int = 64
     buffer_bytes: int = 2_000_000
+    send_every_s: float = 0.02
 
 
 class PacedEncoder(FakeEncoder):
@@ -159,7 +160,8 @@ def line_of(source: Source, *, sinks: list[Sink], options: LineOptions, clock: S
         sinks=sinks,
         metrics=Metrics(clock=clock, version="test"),
         capture_clock=clock,
-        queue_batches=4,
+        queue_batches=32,
+        publish_pace_s=options.send_every_s,
     )
 
 

@@ -22,7 +22,7 @@ from workers.gpu_memory import gpu_memory
 from workers.inference import LiveHead, TapLike
 from workers.line import Line, Say, quiet
 from workers.metrics import Metrics
-from workers.opening import open_encoder, open_feeds, open_head, open_sinks
+from workers.opening import open_encoder, open_feeds, open_head, open_sinks, publish_pace_s
 from workers.server import StatusServer
 from workers.sinks.results import ResultsSink
 from workers.wall import Wall
@@ -76,6 +76,7 @@ class Pipeline:
             metrics=metrics,
             capture_clock=capture_clock,
             queue_batches=config.batching.queue_frames,
+            publish_pace_s=publish_pace_s(config),
             tap=self._told_of_batches(tap),
             beside=None if tap is None else self._adaptation(tap, encoder=encoder, metrics=metrics),
         )

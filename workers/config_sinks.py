@@ -45,6 +45,8 @@ class KafkaSinkConfig(StrictModel):
     """Not used with frames from Kafka: those wait on their topic. null: a broker that is away holds up the line."""
     state_after: Annotated[int, Field(ge=1, le=1000)] = 3
     """Equal labels in a row before the topic of states says that a region has changed."""
+    send_every_ms: Annotated[float, Field(ge=0, le=1000)] = 20.0
+    """Deliveries begin at least so far apart, since a send costs as much as twenty results; after a pause, at once."""
 
 
 class ArchiveSinkConfig(StrictModel):

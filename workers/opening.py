@@ -190,6 +190,11 @@ def _camera(source_id: str, *, given: CameraSourceConfig, clock: Clock) -> Camer
     )
 
 
+def publish_pace_s(config: LineConfig) -> float:
+    """How far apart deliveries begin, in seconds: as topics want it; 0 where there are none."""
+    return max((sink.send_every_ms for sink in config.sinks if isinstance(sink, KafkaSinkConfig)), default=0.0) / 1e3
+
+
 def open_sinks(config: LineConfig, *, clock: Clock, metrics: Metrics, sources: Sequence[Source]) -> list[Sink]:
     """Files are opened now, so that an unwritable path is an error before the first frame; brokers are not."""
     opened: list[Sink] = []

@@ -32,6 +32,10 @@ class KafkaDestination:
         """In order; raises SinkError within about twelve seconds."""
         self._producer.send(parcels)
 
+    def interrupt(self) -> None:
+        """What is being sent fails soon."""
+        self._producer.interrupt()
+
     def close(self) -> None:
         """Release the connection."""
         self._producer.close()
@@ -56,6 +60,10 @@ class KafkaSink:
 
     def flush(self) -> None:
         """Nothing is buffered between two deliveries."""
+
+    def interrupt(self) -> None:
+        """What is being sent fails soon; its frames are not acknowledged."""
+        self._destination.interrupt()
 
     def close(self) -> None:
         """Release the connection; may be called twice."""
@@ -103,6 +111,10 @@ class TransactionalKafkaSink:
 
     def flush(self) -> None:
         """What is held waits for its other regions, not for time."""
+
+    def interrupt(self) -> None:
+        """The transaction fails soon; its offsets are not committed."""
+        self._producer.interrupt()
 
     def close(self) -> None:
         """Release the connection; what is held was never committed and will be read again."""

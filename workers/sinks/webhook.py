@@ -93,6 +93,9 @@ class WebhookDestination:
         self.send(parcels[:middle])
         self.send(parcels[middle:])
 
+    def interrupt(self) -> None:
+        """Nothing to cut short: each wait ends after `timeout_s`."""
+
     def close(self) -> None:
         """Release the connection; may be called twice."""
         if self._connection is not None:
