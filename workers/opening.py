@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from pipeline.decision import Decider, HeadIdentity
@@ -23,6 +24,7 @@ from workers.config import ArchiveSinkConfig, JsonlSinkConfig, KafkaSinkConfig, 
 from workers.config_cameras import (
     CameraConfig,
     CameraSourceConfig,
+    GigeSourceConfig,
     KafkaSourceConfig,
     ReplaySourceConfig,
     SimulateSourceConfig,
@@ -33,6 +35,7 @@ from workers.opening_decision import Policy, decision_policy
 from workers.opening_sinks import open_archive, open_webhook
 from workers.sinks.jsonl import JsonlSink
 from workers.sources.camera import CameraSource
+from workers.sources.gige_reader import GigeReader, GigeSettings, gige_url
 from workers.sources.replay import ReplaySource
 from workers.sources.simulate import SimulateSource
 
@@ -161,6 +164,8 @@ def open_source(camera: CameraConfig, *, config: LineConfig, clock: Clock, metri
             loop=given.loop,
             labels=given.labels,
         )
+    if isinstance(given, GigeSourceConfig):
+        return _gige(camera.id, given=given, clock=clock)
     return _camera(camera.id, given=given, clock=clock)
 
 
@@ -193,6 +198,32 @@ def _camera(source_id: str, *, given: CameraSourceConfig, clock: Clock) -> Camer
 def publish_pace_s(config: LineConfig) -> float:
     """How far apart deliveries begin, in seconds: as topics want it; 0 where there are none."""
     return max((sink.send_every_ms for sink in config.sinks if isinstance(sink, KafkaSinkConfig)), default=0.0) / 1e3
+
+
+def _gige(source_id: str, *, given: GigeSourceConfig, clock: Clock) -> CameraSource:
+    region = given.region
+    settings = GigeSettings(
+        camera=given.camera,
+        pixel_format=given.pixel_format,
+        exposure_us=given.exposure_us,
+        gain_db=given.gain_db,
+        frame_rate=given.frame_rate,
+        region=None if region is None else (region.x, region.y, region.width, region.height),
+        trigger=given.trigger,
+        packet_size=given.packet_size,
+        packet_resend=given.packet_resend,
+        n_buffers=given.buffers,
+    )
+    return CameraSource(
+        source_id,
+        url=gige_url(given.camera),
+        clock=clock,
+        read_timeout_ms=given.read_timeout_ms,
+        stall_ms=given.stall_ms,
+        frozen_ms=given.frozen_ms,
+        reader=partial(GigeReader, settings=settings),
+        live=given.trigger == "free",
+    )
 
 
 def open_sinks(config: LineConfig, *, clock: Clock, metrics: Metrics, sources: Sequence[Source]) -> list[Sink]:
