@@ -43,6 +43,11 @@ class AdaptationFiles:
         return self.folder / "state.json"
 
     @property
+    def safe(self) -> Path:
+        """Whether lines in other processes widen their review band, see `adaptation.live_file`."""
+        return self.folder / "safe.json"
+
+    @property
     def audit(self) -> Path:
         """The chain of who changed what."""
         return self.folder / "audit.jsonl"

@@ -22,10 +22,10 @@ from pipeline.adaptation.support.exemplars import Exemplar, SupportContext, as_f
 from pipeline.adaptation.support.label_queue import LabelQueue, Quotas, Request
 from pipeline.adaptation.support.labels import Stream
 from pipeline.adaptation.support.store import SupportStore
-from pipeline.types import Decision, EncoderInfo, Float32Array, Prediction, UInt8Array
+from pipeline.types import Decision, EncoderInfo, Float32Array, UInt8Array
 from workers.adaptation.pictures import PictureStore
 from workers.adaptation.questions import Answers, Drawn, Questions
-from workers.adaptation.tap import Seen
+from workers.adaptation.tap import Decided, Seen
 
 log = structlog.get_logger()
 
@@ -42,7 +42,7 @@ _EVENT_ID = re.compile(r"(.+)-(\d+)-(\d+)-(.+)")
 class Part:
     """A decided frame that may be asked about."""
 
-    prediction: Prediction
+    prediction: Decided
     embedding: Float32Array  # (D,)
     picture: UInt8Array | None  # (S, S, 3) RGB
     margin: float = 0.0

@@ -241,6 +241,7 @@ class AdaptationLoop:
             far_share=event.far_share,
             sensor_odd=self._sensors.odd(place),
             sensor_faults=self._sensors.faults(place),
+            soft=self._sensors.soft(place),
         )
         self._name(place, cause, _in_words(event))
 
