@@ -59,6 +59,7 @@ class Asking:
         pictures: PictureStore,
         encoder: EncoderInfo,
         product: str,
+        product_since: float,
         teach: int,
         per_hour: int,
         expire_s: float,
@@ -68,7 +69,7 @@ class Asking:
     ) -> None:
         self.store = store
         self.queue = LabelQueue(store.database, quotas=Quotas(per_hour=per_hour, per_day=SHIFT_HOURS * per_hour))
-        self.product = product
+        self.product, self.product_since = product, product_since  # on the belt now; UTC seconds
         self._pictures = pictures
         self._encoder = encoder
         self._teach = teach
@@ -87,6 +88,11 @@ class Asking:
     def has_known_parts(self) -> bool:
         """Are there pictures of parts whose class is known, to hide among questions?"""
         return bool(self._known_parts())
+
+    def change_product(self, product: str, *, at: float) -> None:
+        """Another product on the belt."""
+        self.product, self.product_since = product, at
+        self.forget_recent()
 
     def forget_recent(self) -> None:
         """What comes from now on is another stream."""
