@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from pipeline.adaptation.drift.limits import FalseAlarmBudget
 from pipeline.adaptation.drift.profile import ReferenceRules
 from pipeline.adaptation.gate.conditions import GateSettings
 from pipeline.adaptation.gate.costs import CostMatrix
@@ -25,7 +26,7 @@ from pipeline.interfaces import Clock
 from workers.adaptation.acting import Acting, Doing, Terms, safe_policy
 from workers.adaptation.asking import HOUR_S, Asking
 from workers.adaptation.audits import Audits
-from workers.adaptation.chain import last_product
+from workers.adaptation.chain import current_product
 from workers.adaptation.loop import TICK_S, AdaptationLoop, Beside
 from workers.adaptation.pictures import PictureStore
 from workers.adaptation.references import References
@@ -101,7 +102,7 @@ class _Opening:
     ) -> None:
         self._config, self._given, self._files, self._encoder, self._pace = config, given, files, encoder, pace
         self._rules = pace.rules or rules_of(given.drift)
-        self._product = last_product(files.audit) or given.product
+        self._product, self._product_since = current_product(files.audit, configured=given.product)
 
     def loop(
         self,
@@ -216,6 +217,7 @@ class _Opening:
             pictures=pictures,
             encoder=self._encoder.image.info,
             product=self._product,
+            product_since=self._product_since,
             teach=labels.teach,
             per_hour=labels.per_hour,
             expire_s=labels.expire_hours * HOUR_S,
@@ -238,12 +240,12 @@ class _Opening:
 
     def _references(self, head: LineHead, *, asking: Asking) -> References:
         rules = self._rules
-        rate = self._given.drift.false_alarms / (self._given.drift.false_alarm_days * DAY_S)
+        budget = budget_of(self._given.drift)
         return References(
-            self._files.folder / "normal.json",
+            self._files.normal,
             child=Child("workers.adaptation.rereference", folder=self._files.folder / "training"),
             job=lambda number, since: head.reference_job(
-                number, product=asking.product, since=since, rules=rules, false_alarms_per_s=rate
+                number, product=asking.product, since=max(since, asking.product_since), rules=rules, budget=budget
             ),
             milestones=(rules.advisory_parts, rules.active_parts, rules.mix_active_parts),
         )
@@ -290,6 +292,11 @@ def rules_of(drift: DriftConfig) -> ReferenceRules:
         mix_active_parts=drift.mix_active_parts,
         correlation_times=drift.correlation_times,
     )
+
+
+def budget_of(drift: DriftConfig) -> FalseAlarmBudget:
+    """How often a healthy camera may call somebody."""
+    return FalseAlarmBudget(drift.false_alarms, drift.false_alarm_days)
 
 
 def _gather(number: int, *, references: References, watch: Watch) -> None:

@@ -135,6 +135,12 @@ def open_relay_feeds(config: LineConfig, *, clock: Clock, metrics: Metrics) -> l
     ]
 
 
+def embeddings_topic(config: LineConfig) -> str:
+    """Where inference workers write what they decided and the recalibration worker reads it."""
+    section, _ = connection_of(config)
+    return f"{section.topics_prefix}.embeddings.v1"
+
+
 class AdaptationTopics:
     """Alarms and heads out, labels in, for a line with adaptation and Kafka."""
 

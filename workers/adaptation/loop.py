@@ -121,6 +121,11 @@ class AdaptationLoop:
         return self._watch.ratios
 
     @property
+    def is_charted(self) -> bool:
+        """Is there a reference of the live head, for the product on the belt?"""
+        return self._watch.covers(self.state.champion)
+
+    @property
     def n_left_out(self) -> int:
         """Parts the loop was too slow for; their results went out all the same."""
         return self._tap.n_left_out
@@ -242,10 +247,8 @@ class AdaptationLoop:
             event.charts,
             far_share=event.far_share,
             sensor_odd=odd,
-            sensor_faults={
-                *self._sensors.faults(place),
-                *({SensorCheck.FROZEN} & {*odd}),
-            },  # no chance repeats pictures
+            sensor_faults={*self._sensors.faults(place), *({SensorCheck.FROZEN} & {*odd})},  # no chance repeats one
+            soft=self._sensors.soft(place),
         )
         self._name(place, cause, _in_words(event))
 
@@ -263,7 +266,7 @@ class AdaptationLoop:
             self._on_request(request)
         if self.references.tick():
             self._watch.reload()
-        if self.state.state is State.COMMISSIONING and self._watch.covers(self.state.champion):
+        if self.state.state is State.COMMISSIONING and self.is_charted:
             self.take(ev.ReferenceReady(now))
         if self.state.state is State.BLOCKED and self._sensors.is_well:
             self.take(ev.FaultCleared(now))
@@ -300,7 +303,9 @@ class AdaptationLoop:
             product = str(fields["product"])
             self.acting.note("changeover", by=by, payload={"product": product}, at=now)
             self._watch.change_product(product)
-            self.asking.product = product
+            self.asking.change_product(product, at=now)
+            if self.state.state is State.SUSPECT:
+                self.take(ev.ChartsClear(now))  # what warned was another product
         elif kind is RequestKind.REFERENCE:
             self._watch.reload()
         else:

@@ -20,7 +20,7 @@ from pipeline.heads.bundle import HeadBundle
 from pipeline.interfaces import Clock
 from pipeline.types import Decision, Features, Float32Array
 from workers.adaptation_files import AdaptationFiles
-from workers.adaptation_requests import RequestKind, submit
+from workers.adaptation_requests import RequestKind, product_name, submit
 from workers.capture import SourceState
 from workers.review.answers import Answers, camera_of
 from workers.review.backend import (
@@ -173,6 +173,10 @@ class LineBackend:
     def thaw(self, who: str) -> None:
         """Raises DataError without adaptation."""
         self._submit(RequestKind.THAW, who=who)
+
+    def change_product(self, product: str, *, who: str) -> None:
+        """Raises DataError without adaptation, or for a name that is none."""
+        self._submit(RequestKind.CHANGEOVER, who=who, product=product_name(product))
 
     def _asking(self) -> Answers:
         if self._answers is None:
