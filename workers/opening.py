@@ -19,7 +19,7 @@ from pipeline.texts.bank import build_zero_shot
 from pipeline.texts.dictionary import load_dictionary
 from workers.capture import Cut
 from workers.captures import Feed
-from workers.config import ArchiveSinkConfig, JsonlSinkConfig, KafkaSinkConfig, LineConfig
+from workers.config import ArchiveSinkConfig, JsonlSinkConfig, KafkaSinkConfig, LineConfig, WebhookSinkConfig
 from workers.config_cameras import (
     CameraConfig,
     CameraSourceConfig,
@@ -30,7 +30,7 @@ from workers.config_cameras import (
 from workers.inference import LiveHead
 from workers.metrics import Metrics
 from workers.opening_decision import Policy, decision_policy
-from workers.opening_sinks import open_archive, open_webhook
+from workers.opening_sinks import open_archive, open_mqtt, open_webhook
 from workers.sinks.jsonl import JsonlSink
 from workers.sources.camera import CameraSource
 from workers.sources.replay import ReplaySource
@@ -201,8 +201,11 @@ def open_sinks(config: LineConfig, *, clock: Clock, metrics: Metrics, sources: S
         elif isinstance(sink, ArchiveSinkConfig):
             opened.append(open_archive(sink, clock=clock, metrics=metrics))
         else:
-            name = f"webhook-{n}" if sum(one.type == "webhook" for one in config.sinks) > 1 else "webhook"
-            opened.append(open_webhook(sink, clock=clock, metrics=metrics, name=name))
+            name = f"{sink.type}-{n}" if sum(one.type == sink.type for one in config.sinks) > 1 else sink.type
+            if isinstance(sink, WebhookSinkConfig):
+                opened.append(open_webhook(sink, clock=clock, metrics=metrics, name=name))
+            else:
+                opened.append(open_mqtt(sink, clock=clock, metrics=metrics, name=name))
     return opened
 
 
