@@ -35,6 +35,7 @@ from workers.config_sinks import (
     JsonlSinkConfig,
     KafkaSinkConfig,
     MqttSinkConfig,
+    OpcUaSinkConfig,
     OutboxConfig,
     SinkConfig,
     WebhookSinkConfig,
@@ -57,6 +58,7 @@ __all__ = [
     "LineConfig",
     "MqttSinkConfig",
     "OnnxConfig",
+    "OpcUaSinkConfig",
     "OutboxConfig",
     "Problem",
     "ReplaySourceConfig",
@@ -246,7 +248,7 @@ class LineConfig(StrictModel):
     @classmethod
     def _sinks_differ(cls, sinks: tuple[SinkConfig, ...]) -> tuple[SinkConfig, ...]:
         require_different((str(sink.path.absolute()) for sink in sinks if sink.type == "jsonl"), what="paths")
-        require_different((sink.type for sink in sinks if sink.type in ("kafka", "archive")), what="types")
+        require_different((sink.type for sink in sinks if sink.type in ("kafka", "archive", "opcua")), what="types")
         return sinks
 
     @model_validator(mode="after")

@@ -9,6 +9,7 @@ from pydantic import Field, SecretStr, field_validator, model_validator
 
 from workers.config_cameras import Id, Positive, Share, StrictModel, require_different
 from workers.config_loading import read_secret
+from workers.review.access import is_loopback
 
 
 class JsonlSinkConfig(StrictModel):
@@ -160,6 +161,61 @@ class MqttSinkConfig(StrictModel):
         return self
 
 
+class OpcUaUserConfig(StrictModel):
+    """Who may read."""
+
+    name: Annotated[str, Field(min_length=1)]
+    password_file: Path
+    """A file that holds the password, read again at each login."""
+
+    @model_validator(mode="after")
+    def _readable(self) -> OpcUaUserConfig:
+        read_secret(self.password_file)
+        return self
+
+
+class OpcUaSecurityConfig(StrictModel):
+    """Basic256Sha256, signed and encrypted, with user name and password; nothing else is let in."""
+
+    certificate_file: Path
+    """PEM; its URI among the alternative names is what the server calls itself."""
+    key_file: Path
+    """PEM of its key, without a password."""
+    users: Annotated[tuple[OpcUaUserConfig, ...], Field(min_length=1)]
+
+    @model_validator(mode="after")
+    def _complete(self) -> OpcUaSecurityConfig:
+        require_files(certificate_file=self.certificate_file, key_file=self.key_file)
+        require_different((one.name for one in self.users), what="names")
+        return self
+
+
+class OpcUaSinkConfig(StrictModel):
+    """The newest verdict of each region for a PLC, on an OPC UA server; needs pip install 'clearline[opcua]'."""
+
+    type: Literal["opcua"]
+    host: Annotated[str, Field(min_length=1)] = "127.0.0.1"
+    """The default is this machine only; any other needs security."""
+    port: Annotated[int, Field(ge=1, le=65_535)] = 4840
+    stale_ms: Annotated[int, Field(ge=100, le=86_400_000)] = 5000
+    """With no result for this long the values of a region turn bad, and its reject bit is set."""
+    reject_on: Annotated[tuple[Literal["reject", "review", "unknown"], ...], Field(min_length=1)] = (
+        "reject",
+        "review",
+        "unknown",
+    )
+    """Decisions that set the reject bit."""
+    security: OpcUaSecurityConfig | None = None
+    """null: whoever reaches the port may read; only on this machine."""
+
+    @model_validator(mode="after")
+    def _safe(self) -> OpcUaSinkConfig:
+        require_different(self.reject_on, what="decisions")
+        if self.security is None and not is_loopback(self.host):
+            raise ValueError(f"must have security with host: {self.host}, which other machines reach, got none")
+        return self
+
+
 def require_files(**files: Path | None) -> None:
     """Raises ValueError for one that is named and not there."""
     for key, path in files.items():
@@ -168,6 +224,6 @@ def require_files(**files: Path | None) -> None:
 
 
 SinkConfig = Annotated[
-    JsonlSinkConfig | KafkaSinkConfig | ArchiveSinkConfig | WebhookSinkConfig | MqttSinkConfig,
+    JsonlSinkConfig | KafkaSinkConfig | ArchiveSinkConfig | WebhookSinkConfig | MqttSinkConfig | OpcUaSinkConfig,
     Field(discriminator="type"),
 ]

@@ -19,7 +19,14 @@ from pipeline.texts.bank import build_zero_shot
 from pipeline.texts.dictionary import load_dictionary
 from workers.capture import Cut
 from workers.captures import Feed
-from workers.config import ArchiveSinkConfig, JsonlSinkConfig, KafkaSinkConfig, LineConfig, WebhookSinkConfig
+from workers.config import (
+    ArchiveSinkConfig,
+    JsonlSinkConfig,
+    KafkaSinkConfig,
+    LineConfig,
+    OpcUaSinkConfig,
+    WebhookSinkConfig,
+)
 from workers.config_cameras import (
     CameraConfig,
     CameraSourceConfig,
@@ -30,7 +37,7 @@ from workers.config_cameras import (
 from workers.inference import LiveHead
 from workers.metrics import Metrics
 from workers.opening_decision import Policy, decision_policy
-from workers.opening_sinks import open_archive, open_mqtt, open_webhook
+from workers.opening_sinks import open_archive, open_mqtt, open_opcua, open_webhook
 from workers.sinks.jsonl import JsonlSink
 from workers.sources.camera import CameraSource
 from workers.sources.replay import ReplaySource
@@ -190,7 +197,14 @@ def _camera(source_id: str, *, given: CameraSourceConfig, clock: Clock) -> Camer
     )
 
 
-def open_sinks(config: LineConfig, *, clock: Clock, metrics: Metrics, sources: Sequence[Source]) -> list[Sink]:
+def open_sinks(
+    config: LineConfig,
+    *,
+    clock: Clock,
+    metrics: Metrics,
+    sources: Sequence[Source],
+    carried: Sequence[CameraConfig] = (),
+) -> list[Sink]:
     """Files are opened now, so that an unwritable path is an error before the first frame; brokers are not."""
     opened: list[Sink] = []
     for n, sink in enumerate(config.sinks):
@@ -200,6 +214,10 @@ def open_sinks(config: LineConfig, *, clock: Clock, metrics: Metrics, sources: S
             opened.append(_kafka(sink, config=config, clock=clock, metrics=metrics, sources=sources))
         elif isinstance(sink, ArchiveSinkConfig):
             opened.append(open_archive(sink, clock=clock, metrics=metrics))
+        elif isinstance(sink, OpcUaSinkConfig):
+            cameras = [one for one in (*carried, *config.cameras) if not isinstance(one.source, KafkaSourceConfig)]
+            regions = [(camera.id, roi.id) for camera in cameras for roi in camera.rois]
+            opened.append(open_opcua(sink, regions=regions, clock=clock))
         else:
             name = f"{sink.type}-{n}" if sum(one.type == sink.type for one in config.sinks) > 1 else sink.type
             if isinstance(sink, WebhookSinkConfig):

@@ -1,20 +1,32 @@
-"""The archive of pictures, the webhook and MQTT, from their sections of the configuration."""
+"""The archive of pictures, webhook, MQTT and OPC UA, from their sections of the configuration."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
+from typing import TYPE_CHECKING
 
+from pipeline.errors import ConfigError
 from pipeline.interfaces import Clock
 from pipeline.types import Decision
 from workers.backoff import Backoff
 from workers.config_loading import read_secret
-from workers.config_sinks import ArchiveSinkConfig, MqttSinkConfig, OutboxConfig, WebhookSinkConfig
+from workers.config_sinks import (
+    ArchiveSinkConfig,
+    MqttSinkConfig,
+    OpcUaSinkConfig,
+    OutboxConfig,
+    WebhookSinkConfig,
+)
 from workers.metrics import Metrics
 from workers.mqtt.connection import MqttConnection, Tls
 from workers.outbox import Destination, OutboxSink
 from workers.sinks.archive import ArchiveSink
 from workers.sinks.mqtt import MqttDestination, MqttSink
 from workers.sinks.webhook import WebhookDestination
+
+if TYPE_CHECKING:
+    from workers.sinks.opcua import OpcUaSink
 
 DAY_S = 86_400.0
 WEBHOOK_RETRY_S = (0.5, 60.0)  # first and longest wait before a receiver that is away is tried again
@@ -91,6 +103,31 @@ def mqtt_connection(given: MqttSinkConfig) -> MqttConnection:
         timeout_s=given.timeout_ms / 1e3,
         status_topic=f"{given.prefix}/status",
     )
+
+
+def open_opcua(given: OpcUaSinkConfig, *, regions: Sequence[tuple[str, str]], clock: Clock) -> OpcUaSink:
+    """It serves from now on, `regions` (camera, region) with values that are bad. Raises SinkError."""
+    try:
+        from workers.opcua.server import OpcUaServer, Security
+        from workers.sinks.opcua import OpcUaSink
+    except ModuleNotFoundError as error:
+        raise ConfigError("type opcua: expected asyncua, got none; pip install 'clearline[opcua]'") from error
+    security = given.security
+    server = OpcUaServer(
+        host=given.host,
+        port=given.port,
+        regions=regions,
+        stale_s=given.stale_ms / 1e3,
+        clock=clock,
+        security=None
+        if security is None
+        else Security(
+            certificate_file=security.certificate_file,
+            key_file=security.key_file,
+            users={one.name: partial(read_secret, one.password_file) for one in security.users},
+        ),
+    )
+    return OpcUaSink(server, reject_on=[Decision(name) for name in given.reject_on])
 
 
 def _boxed(

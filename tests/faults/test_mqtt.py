@@ -186,7 +186,9 @@ def test_a_broker_killed_in_mid_stream_costs_nothing_but_repetitions(
     assert bench.shed == []
 
 
-def test_what_a_silent_broker_has_taken_without_saying_so_comes_again_with_the_same_id(broker: Mosquitto, tmp_path: Path) -> None:
+def test_what_a_silent_broker_has_taken_without_saying_so_comes_again_with_the_same_id(
+    broker: Mosquitto, tmp_path: Path
+) -> None:
     connection = MqttConnection("127.0.0.1", broker.port, timeout_s=0.3)
     bench = Bench(connection, path=tmp_path / "silent.sqlite")
     watcher = Subscriber(broker, topic=RESULTS)

@@ -15,7 +15,7 @@ VALID = datetime.timedelta(days=30)
 
 
 class Authority:
-    """Writes `<name>.pem` and `<name>.key` into its folder; its own certificate is `ca.pem`."""
+    """Writes `<name>.pem` and `<name>-key.pem` into its folder; its own certificate is `ca.pem`."""
 
     def __init__(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
@@ -41,7 +41,7 @@ class Authority:
         builder = builder.add_extension(x509.KeyUsage(True, True, True, True, False, False, False, False, False), True)
         both = [ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]
         builder = builder.add_extension(x509.ExtendedKeyUsage(both), critical=False)
-        paths = self._folder / f"{name}.pem", self._folder / f"{name}.key"
+        paths = self._folder / f"{name}.pem", self._folder / f"{name}-key.pem"
         paths[0].write_bytes(builder.sign(self._key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM))
         private = serialization.PrivateFormat.TraditionalOpenSSL, serialization.NoEncryption()
         paths[1].write_bytes(key.private_bytes(serialization.Encoding.PEM, *private))

@@ -156,7 +156,7 @@ class MqttSession:
         sent = [self._client.publish(one.topic, one.payload, qos=1, retain=one.retain).mid for one in messages]
         with self._changed:
             self._changed.wait_for(lambda: self._ended or self._acknowledged.keys() >= set(sent), self._timeout_s)
-            codes = [self._acknowledged.get(number) for number in sent]
+            codes: list[Any] = [self._acknowledged.get(number) for number in sent]
         if None in codes:
             raise self._failed(f"expected acknowledgements, got {self._ended or 'none in time'}; is the broker well?")
         refused = {index: code for index, code in enumerate(codes) if code.is_failure}
