@@ -75,7 +75,8 @@ class Pipeline:
         batcher, self.encoder_frames_per_second = _measured_batcher(config, encoder=encoder)
         self._results = ResultsSink()
         feeds = open_feeds(config, carried=carried, encoder=encoder, clock=capture_clock, metrics=metrics)
-        sinks = open_sinks(config, clock=capture_clock, metrics=metrics, sources=[feed.source for feed in feeds])
+        sources = [feed.source for feed in feeds]
+        sinks = open_sinks(config, clock=capture_clock, metrics=metrics, sources=sources, carried=carried)
         self._wall = Wall(clock=capture_clock)
         tap = self._make_tap()
         self.line = Line(

@@ -34,6 +34,8 @@ from workers.config_sinks import (
     ArchiveSinkConfig,
     JsonlSinkConfig,
     KafkaSinkConfig,
+    MqttSinkConfig,
+    OpcUaSinkConfig,
     OutboxConfig,
     SinkConfig,
     WebhookSinkConfig,
@@ -54,7 +56,9 @@ __all__ = [
     "JsonlSinkConfig",
     "KafkaSinkConfig",
     "LineConfig",
+    "MqttSinkConfig",
     "OnnxConfig",
+    "OpcUaSinkConfig",
     "OutboxConfig",
     "Problem",
     "ReplaySourceConfig",
@@ -244,7 +248,7 @@ class LineConfig(StrictModel):
     @classmethod
     def _sinks_differ(cls, sinks: tuple[SinkConfig, ...]) -> tuple[SinkConfig, ...]:
         require_different((str(sink.path.absolute()) for sink in sinks if sink.type == "jsonl"), what="paths")
-        require_different((sink.type for sink in sinks if sink.type in ("kafka", "archive")), what="types")
+        require_different((sink.type for sink in sinks if sink.type in ("kafka", "archive", "opcua")), what="types")
         return sinks
 
     @model_validator(mode="after")

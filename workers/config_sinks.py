@@ -7,8 +7,9 @@ from typing import Annotated, Literal
 
 from pydantic import Field, SecretStr, field_validator, model_validator
 
-from workers.config_cameras import Positive, Share, StrictModel, require_different
+from workers.config_cameras import Id, Positive, Share, StrictModel, require_different
 from workers.config_loading import read_secret
+from workers.review.access import is_loopback
 
 
 class JsonlSinkConfig(StrictModel):
@@ -106,6 +107,125 @@ class WebhookSinkConfig(StrictModel):
         )
 
 
+class MqttTlsConfig(StrictModel):
+    """How we know the broker, and it knows us; files are read anew at each connection."""
+
+    ca_file: Path | None = None
+    """PEM of the authority that signed the broker's certificate; null: those this machine trusts."""
+    certificate_file: Path | None = None
+    """PEM of a certificate of our own, where the broker asks for one."""
+    key_file: Path | None = None
+    """PEM of its key; null: the key is in certificate_file."""
+    key_password_file: Path | None = None
+    """A file that holds the password of that key, where it has one."""
+    check_hostname: bool = True
+    """Whether the broker's certificate must name the host that we connect to."""
+
+    @model_validator(mode="after")
+    def _complete(self) -> MqttTlsConfig:
+        if self.certificate_file is None and (self.key_file or self.key_password_file):
+            raise ValueError("must have certificate_file with key_file and key_password_file, got none")
+        require_files(ca_file=self.ca_file, certificate_file=self.certificate_file, key_file=self.key_file)
+        if self.key_password_file is not None:
+            read_secret(self.key_password_file)
+        return self
+
+
+class MqttSinkConfig(StrictModel):
+    """Results, states and dead letters on the topics of an MQTT 5 broker; needs pip install 'clearline[mqtt]'."""
+
+    type: Literal["mqtt"]
+    host: Annotated[str, Field(min_length=1)]
+    """Of the broker; with tls as in its certificate."""
+    port: Annotated[int, Field(ge=1, le=65_535)] = 1883
+    """8883 is usual with tls."""
+    prefix: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]+(/[A-Za-z0-9._-]+)*$", max_length=200)] = "clearline"
+    """Topics are <prefix>/results/<camera>/<roi>, /states/..., /dead/<camera>, /status: one prefix for each line."""
+    client_id: Id = "clearline"
+    """How the broker calls us; each line has its own, for a second one takes the first one's place."""
+    username: Annotated[str, Field(min_length=1)] | None = None
+    password_file: Path | None = None
+    """A file that holds the password, read again at each connection."""
+    tls: MqttTlsConfig | None = None
+    """null: not encrypted."""
+    timeout_ms: Annotated[int, Field(ge=100, le=10_000)] = 5000
+    """Longest wait for the broker: to connect, to log in, to acknowledge what was sent together."""
+    state_after: Annotated[int, Field(ge=1, le=1000)] = 3
+    """Equal labels in a row before the topic of states says that a region has changed."""
+    outbox: OutboxConfig = OutboxConfig(path=Path("runs/mqtt.sqlite"))
+
+    @model_validator(mode="after")
+    def _login_complete(self) -> MqttSinkConfig:
+        if self.password_file is not None:
+            if self.username is None:
+                raise ValueError("must have username with password_file, got none")
+            read_secret(self.password_file)
+        return self
+
+
+class OpcUaUserConfig(StrictModel):
+    """Who may read."""
+
+    name: Annotated[str, Field(min_length=1)]
+    password_file: Path
+    """A file that holds the password, read again at each login."""
+
+    @model_validator(mode="after")
+    def _readable(self) -> OpcUaUserConfig:
+        read_secret(self.password_file)
+        return self
+
+
+class OpcUaSecurityConfig(StrictModel):
+    """Basic256Sha256, signed and encrypted, with user name and password; nothing else is let in."""
+
+    certificate_file: Path
+    """PEM; its URI among the alternative names is what the server calls itself."""
+    key_file: Path
+    """PEM of its key, without a password."""
+    users: Annotated[tuple[OpcUaUserConfig, ...], Field(min_length=1)]
+
+    @model_validator(mode="after")
+    def _complete(self) -> OpcUaSecurityConfig:
+        require_files(certificate_file=self.certificate_file, key_file=self.key_file)
+        require_different((one.name for one in self.users), what="names")
+        return self
+
+
+class OpcUaSinkConfig(StrictModel):
+    """The newest verdict of each region for a PLC, on an OPC UA server; needs pip install 'clearline[opcua]'."""
+
+    type: Literal["opcua"]
+    host: Annotated[str, Field(min_length=1)] = "127.0.0.1"
+    """The default is this machine only; any other needs security."""
+    port: Annotated[int, Field(ge=1, le=65_535)] = 4840
+    stale_ms: Annotated[int, Field(ge=100, le=86_400_000)] = 5000
+    """With no result for this long the values of a region turn bad, and its reject bit is set."""
+    reject_on: Annotated[tuple[Literal["reject", "review", "unknown"], ...], Field(min_length=1)] = (
+        "reject",
+        "review",
+        "unknown",
+    )
+    """Decisions that set the reject bit."""
+    security: OpcUaSecurityConfig | None = None
+    """null: whoever reaches the port may read; only on this machine."""
+
+    @model_validator(mode="after")
+    def _safe(self) -> OpcUaSinkConfig:
+        require_different(self.reject_on, what="decisions")
+        if self.security is None and not is_loopback(self.host):
+            raise ValueError(f"must have security with host: {self.host}, which other machines reach, got none")
+        return self
+
+
+def require_files(**files: Path | None) -> None:
+    """Raises ValueError for one that is named and not there."""
+    for key, path in files.items():
+        if path is not None and not path.is_file():
+            raise ValueError(f"must have in {key} a file that exists, got {path}")
+
+
 SinkConfig = Annotated[
-    JsonlSinkConfig | KafkaSinkConfig | ArchiveSinkConfig | WebhookSinkConfig, Field(discriminator="type")
+    JsonlSinkConfig | KafkaSinkConfig | ArchiveSinkConfig | WebhookSinkConfig | MqttSinkConfig | OpcUaSinkConfig,
+    Field(discriminator="type"),
 ]

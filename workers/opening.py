@@ -20,7 +20,14 @@ from pipeline.texts.bank import build_zero_shot
 from pipeline.texts.dictionary import load_dictionary
 from workers.capture import Cut
 from workers.captures import Feed
-from workers.config import ArchiveSinkConfig, JsonlSinkConfig, KafkaSinkConfig, LineConfig
+from workers.config import (
+    ArchiveSinkConfig,
+    JsonlSinkConfig,
+    KafkaSinkConfig,
+    LineConfig,
+    OpcUaSinkConfig,
+    WebhookSinkConfig,
+)
 from workers.config_cameras import (
     CameraConfig,
     CameraSourceConfig,
@@ -32,7 +39,7 @@ from workers.config_cameras import (
 from workers.inference import LiveHead
 from workers.metrics import Metrics
 from workers.opening_decision import Policy, decision_policy
-from workers.opening_sinks import open_archive, open_webhook
+from workers.opening_sinks import open_archive, open_mqtt, open_opcua, open_webhook
 from workers.sinks.jsonl import JsonlSink
 from workers.sources.camera import CameraSource
 from workers.sources.gige_reader import GigeReader, GigeSettings, gige_url
@@ -226,7 +233,14 @@ def _gige(source_id: str, *, given: GigeSourceConfig, clock: Clock) -> CameraSou
     )
 
 
-def open_sinks(config: LineConfig, *, clock: Clock, metrics: Metrics, sources: Sequence[Source]) -> list[Sink]:
+def open_sinks(
+    config: LineConfig,
+    *,
+    clock: Clock,
+    metrics: Metrics,
+    sources: Sequence[Source],
+    carried: Sequence[CameraConfig] = (),
+) -> list[Sink]:
     """Files are opened now, so that an unwritable path is an error before the first frame; brokers are not."""
     opened: list[Sink] = []
     for n, sink in enumerate(config.sinks):
@@ -236,9 +250,16 @@ def open_sinks(config: LineConfig, *, clock: Clock, metrics: Metrics, sources: S
             opened.append(_kafka(sink, config=config, clock=clock, metrics=metrics, sources=sources))
         elif isinstance(sink, ArchiveSinkConfig):
             opened.append(open_archive(sink, clock=clock, metrics=metrics))
+        elif isinstance(sink, OpcUaSinkConfig):
+            cameras = [one for one in (*carried, *config.cameras) if not isinstance(one.source, KafkaSourceConfig)]
+            regions = [(camera.id, roi.id) for camera in cameras for roi in camera.rois]
+            opened.append(open_opcua(sink, regions=regions, clock=clock))
         else:
-            name = f"webhook-{n}" if sum(one.type == "webhook" for one in config.sinks) > 1 else "webhook"
-            opened.append(open_webhook(sink, clock=clock, metrics=metrics, name=name))
+            name = f"{sink.type}-{n}" if sum(one.type == sink.type for one in config.sinks) > 1 else sink.type
+            if isinstance(sink, WebhookSinkConfig):
+                opened.append(open_webhook(sink, clock=clock, metrics=metrics, name=name))
+            else:
+                opened.append(open_mqtt(sink, clock=clock, metrics=metrics, name=name))
     return opened
 
 

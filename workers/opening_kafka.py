@@ -18,13 +18,14 @@ from workers.config_cameras import CameraConfig, KafkaSourceConfig
 from workers.config_kafka import KafkaConfig
 from workers.kafka.connection import KafkaConnection, quiet_client_logs
 from workers.kafka.consumer import ConsumerTerms
-from workers.kafka.packing import STATE_AFTER, Packer, Topics
+from workers.kafka.packing import Packer, Topics
 from workers.kafka.producer import ParcelProducer
 from workers.metrics import Metrics
 from workers.opening import open_source
 from workers.outbox import OutboxSink
 from workers.relay import jpeg_cut
 from workers.sinks.kafka import KafkaDestination, KafkaSink, TransactionalKafkaSink
+from workers.sinks.states import STATE_AFTER
 from workers.sources.kafka import KafkaSource
 
 TOPICS_STOP_S = 3.0

@@ -126,6 +126,11 @@ class OutboxSink:
         self._interrupted = True
         self._destination.interrupt()
 
+    def touch(self) -> None:
+        """Send nothing, where nothing waits: for a destination that is to stay connected."""
+        if not self._closed and not self._store.waiting.n_rows and self._may_try():
+            self._send([])
+
     def close(self) -> None:
         """Drain once more, release file and destination; what still waits is found by the next start."""
         if self._closed:
