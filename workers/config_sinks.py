@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
+import yaml
 from pydantic import Field, SecretStr, field_validator, model_validator
 
 from workers.config_cameras import Id, Positive, Share, StrictModel, require_different
@@ -51,10 +53,17 @@ class KafkaSinkConfig(StrictModel):
 
 
 class ArchiveSinkConfig(StrictModel):
-    """Pictures of parts that somebody may want to see again, as JPEG or PNG files with an index beside them."""
+    """Pictures of parts that somebody may want to see again, as JPEG or PNG files with an index of them."""
 
     type: Literal["archive"]
-    folder: Path = Path("runs/archive")
+    folder: Annotated[str, Field(min_length=1)] = "runs/archive"
+    """A folder of this machine, or an address that fsspec knows (s3://bucket/line-3, sftp://host/path, ...)."""
+    options_file: Path | None = None
+    """A YAML file with what that file system takes (key, secret, username, password, endpoint_url, ...)."""
+    index: Path = Path("runs/archive-index")
+    """Folder of the index, on this machine; only with an address: that of a local folder lies in it."""
+    queue_mb: Annotated[float, Field(gt=0)] = 64.0
+    """Pictures (MB = 10^6 bytes) that may wait for an address; beyond it they are missed and counted."""
     keep: tuple[Literal["reject", "review", "unknown"], ...] = ("reject", "review", "unknown")
     """Decisions whose pictures are all kept."""
     audit_share: Share = 0.005
@@ -66,6 +75,28 @@ class ArchiveSinkConfig(StrictModel):
     """Where the disk has less left, the archive gives up its oldest, before other files of the line suffer."""
     quality: Annotated[int, Field(ge=1, le=100)] = 90
     """JPEG quality of pictures that did not come as JPEG or PNG: those are encoded in the capture thread, each one."""
+
+    @property
+    def local_folder(self) -> Path | None:
+        """None for an address."""
+        if "://" not in self.folder:
+            return Path(self.folder)
+        return Path(self.folder.removeprefix("file://")) if self.folder.startswith("file://") else None
+
+    @field_validator("folder")
+    @classmethod
+    def _address(cls, folder: str) -> str:
+        if "://" in folder and not re.fullmatch(r"[a-z][a-z0-9+.-]*://[^@?#]*", folder):
+            raise ValueError("must be an address without user, password and query: write them to options_file")
+        return folder
+
+    @model_validator(mode="after")
+    def _options(self) -> ArchiveSinkConfig:
+        if self.options_file is not None:
+            if self.local_folder is not None:
+                raise ValueError(f"must have options_file only with an address as folder, got {self.folder}")
+            read_options(self.options_file)
+        return self
 
     @field_validator("keep")
     @classmethod
@@ -216,6 +247,18 @@ class OpcUaSinkConfig(StrictModel):
         if self.security is None and not is_loopback(self.host):
             raise ValueError(f"must have security with host: {self.host}, which other machines reach, got none")
         return self
+
+
+def read_options(path: Path) -> dict[str, Any]:
+    """What a file system takes, from a file. Raises ValueError, and shows nothing of it."""
+    try:
+        found = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "not YAML"
+        raise ValueError(f"must name a readable file, got {path}: {reason}") from None
+    if not isinstance(found, dict) or not all(isinstance(key, str) for key in found):
+        raise ValueError(f"must name a file with `key: value` lines, got {path}: something else")
+    return found
 
 
 def require_files(**files: Path | None) -> None:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline.errors import ConfigError
-from pipeline.interfaces import Clock
+from pipeline.interfaces import Clock, Sink
 from pipeline.types import Decision
 from workers.backoff import Backoff
 from workers.config_loading import read_secret
@@ -17,11 +18,16 @@ from workers.config_sinks import (
     OpcUaSinkConfig,
     OutboxConfig,
     WebhookSinkConfig,
+    read_options,
 )
 from workers.metrics import Metrics
 from workers.mqtt.connection import MqttConnection, Tls
 from workers.outbox import Destination, OutboxSink
-from workers.sinks.archive import ArchiveSink
+from workers.sinks.archive import ArchiveSink, wants
+from workers.sinks.archive_reader import ArchiveReader
+from workers.sinks.archive_remote import RemoteStore, demand_library
+from workers.sinks.archive_store import LocalStore, PictureStore
+from workers.sinks.archive_uploads import ArchiveUploads
 from workers.sinks.mqtt import MqttDestination, MqttSink
 from workers.sinks.webhook import WebhookDestination
 
@@ -29,29 +35,56 @@ if TYPE_CHECKING:
     from workers.sinks.opcua import OpcUaSink
 
 DAY_S = 86_400.0
+_ARCHIVE_GAUGES = {"bytes": "archive_bytes", "waiting": "archive_queue_bytes"}
 WEBHOOK_RETRY_S = (0.5, 60.0)  # first and longest wait before a receiver that is away is tried again
 MQTT_RETRY_S = (0.5, 10.0)  # the same for a broker
 
 
-def open_archive(given: ArchiveSinkConfig, *, clock: Clock, metrics: Metrics) -> ArchiveSink:
-    """The folder is made now. Raises SinkError."""
+def open_archive(given: ArchiveSinkConfig, *, clock: Clock, metrics: Metrics) -> Sink:
+    """A local folder is made now; a distant one is connected to in its own time. Raises SinkError."""
 
     def note(what: str, n: float, why: str) -> None:
-        if what == "bytes":
-            metrics.adaptation("archive_bytes", n)
+        if what in _ARCHIVE_GAUGES:
+            metrics.adaptation(_ARCHIVE_GAUGES[what], n)
         else:
             metrics.adaptation(f"archive_{what}_total", n, why)
 
-    return ArchiveSink(
-        given.folder,
-        clock=clock,
-        keep=frozenset(Decision(name) for name in given.keep),
-        audit_share=given.audit_share,
-        max_bytes=int(given.max_gb * 1e9),
-        max_age_s=given.max_age_days * DAY_S,
-        min_free_bytes=int(given.min_free_gb * 1e9),
+    keep = frozenset(Decision(name) for name in given.keep)
+
+    def archive(store: PictureStore, index: Path) -> ArchiveSink:
+        return ArchiveSink(
+            store,
+            index=index,
+            clock=clock,
+            keep=keep,
+            audit_share=given.audit_share,
+            max_bytes=int(given.max_gb * 1e9),
+            max_age_s=given.max_age_days * DAY_S,
+            min_free_bytes=int(given.min_free_gb * 1e9),
+            note=note,
+        )
+
+    if given.local_folder is not None:
+        return archive(LocalStore(given.local_folder), given.local_folder)
+    demand_library(given.folder)
+    return ArchiveUploads(
+        lambda closing: archive(_remote(given, clock=closing), given.index),
+        wants=wants(keep, audit_share=given.audit_share),
+        max_bytes=int(given.queue_mb * 1e6),
         note=note,
     )
+
+
+def open_archive_reader(given: ArchiveSinkConfig) -> ArchiveReader:
+    """For the review page."""
+    if given.local_folder is not None:
+        return ArchiveReader(LocalStore(given.local_folder), index=given.local_folder)
+    return ArchiveReader(_remote(given), index=given.index)
+
+
+def _remote(given: ArchiveSinkConfig, *, clock: Clock | None = None) -> RemoteStore:
+    path = given.options_file
+    return RemoteStore(given.folder, options=dict if path is None else partial(read_options, path), clock=clock)
 
 
 def open_webhook(given: WebhookSinkConfig, *, clock: Clock, metrics: Metrics, name: str) -> OutboxSink:

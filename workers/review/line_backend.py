@@ -60,7 +60,7 @@ class LineBackend:
         teach: int,
         clock: Clock,
     ) -> None:
-        """`sources` is /status's; `picture` what adaptation keeps; `names` what people call the classes."""
+        """`sources` is /status's; `picture` what adaptation and archive keep; `names` what people call the classes."""
         self._wall, self._sources, self._state, self._answers = wall, sources, state, answers
         self._picture, self._files, self._heads = picture, files, heads
         self._names, self._good, self._teach, self._clock = names, good, teach, clock
@@ -84,7 +84,7 @@ class LineBackend:
         return tuple(tiles)
 
     def picture(self, event_id: str) -> bytes | None:
-        """From the wall, or from what adaptation keeps."""
+        """From the wall, or from what is kept longer; a distant archive may take its time."""
         return self._wall.picture(event_id) or self._picture(event_id)
 
     def classes(self) -> tuple[ClassRow, ...]:
