@@ -67,10 +67,11 @@ class Capture:
         on_state: Callable[[str, str], None],
         on_frame: Callable[[str], None],
         evidence_quality: int | None = None,
+        evidence_every_s: float = 0.0,
     ) -> None:
         """`cuts(camera)` gives the regions of a camera.
 
-        With `evidence_quality` every picture that comes without its JPEG is encoded here, for an archive.
+        With `evidence_quality` a picture that comes without its JPEG is encoded here, one in `evidence_every_s`.
 
         `on_state(source_id, state)` is told of every change, `on_frame(source_id)` of every picture.
         """
@@ -84,7 +85,8 @@ class Capture:
         self._drop_oldest = drop_oldest
         self._on_state = on_state
         self._on_frame = on_frame
-        self._evidence_quality = evidence_quality
+        self._evidence_quality, self._evidence_every_s = evidence_quality, evidence_every_s
+        self._encoded_at = float("-inf")
         self._epoch = int(clock.utc() * 1e9)
         self._n_taken = 0
         self._closing = False
@@ -157,6 +159,10 @@ class Capture:
     def _evidence(self, taken: SourceFrame) -> bytes | None:
         if taken.evidence is not None or self._evidence_quality is None:
             return taken.evidence
+        now = self._clock.monotonic()
+        if now - self._encoded_at < self._evidence_every_s:
+            return None
+        self._encoded_at = now
         return as_jpeg(taken.image, quality=self._evidence_quality)
 
     def _enter(self, state: SourceState) -> None:

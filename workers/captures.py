@@ -29,6 +29,7 @@ class Feed:
     backoff_initial_s: float
     backoff_cap_s: float
     evidence_quality: int | None = None  # of the JPEG made of pictures that come without one; None: none is made
+    evidence_every_s: float = 0.0  # at least so long between two of them
 
 
 class Captures:
@@ -92,6 +93,7 @@ class Captures:
             on_state=self._on_state,
             on_frame=self._metrics.frame_came,
             evidence_quality=feed.evidence_quality,
+            evidence_every_s=feed.evidence_every_s,
         )
 
     def _on_state(self, source_id: str, state: str) -> None:

@@ -318,3 +318,12 @@ class CameraConfig(StrictModel):
     def full_policy(self) -> Policy:
         """`policy`, or the one that suits the source."""
         return self.policy or ("drop_oldest" if self.live else "block")
+
+
+def common_roi(cameras: Iterable[CameraConfig]) -> Roi:
+    """The region all cameras share, else the whole picture: labelled images are taken to be cut as frames are."""
+    regions = {(roi.x, roi.y, roi.width, roi.height) for camera in cameras for roi in camera.rois}
+    if len(regions) != 1:
+        return Roi()
+    x, y, width, height = regions.pop()
+    return Roi(roi_id="support", x=x, y=y, width=width, height=height)

@@ -94,6 +94,11 @@ class Acting:
         self._state = RunState("", champion=0, entered_at=0.0, last_at=0.0)  # of the effect being carried out
         self._came: ev.Event | None = None  # of it
 
+    @property
+    def live(self) -> LiveHead:
+        """The head that decides. Any thread may ask."""
+        return self._live[0]
+
     def carry_out(self, effect: do.Effect, *, state: RunState) -> ev.Event | None:
         """What happened because of it. Raises ClearlineError or OSError."""
         self._state, self._came = state, None

@@ -24,8 +24,9 @@ from pipeline.preprocess import Preprocessor
 from pipeline.texts.bank import build_zero_shot
 from pipeline.texts.coding import CodedTexts, encode_dictionary
 from pipeline.texts.dictionary import TextDictionary, load_dictionary
-from pipeline.types import Features, Float32Array, Roi
+from pipeline.types import Features, Float32Array
 from workers.config import LineConfig
+from workers.config_cameras import common_roi
 from workers.opening import open_encoder
 
 Progress = Callable[[str, float], None]
@@ -89,7 +90,7 @@ def _encoded(
     what: str,
     progress: Progress,
 ) -> SupportSet:
-    region = common_roi(config)
+    region = common_roi(config.cameras)
     encoded = encode_support(
         found,
         encoder=encoder.image,
@@ -147,15 +148,6 @@ def coder_of(coded: CodedTexts) -> CoderHead:
     return make_coder_head(
         coded.rows, classes=coded.classes, scale=coded.scale, pairs=coded.pairs, sentences=coded.phrases
     )
-
-
-def common_roi(config: LineConfig) -> Roi:
-    """The region all cameras share, else the whole picture: labelled images are taken to be cut as frames are."""
-    regions = {(roi.x, roi.y, roi.width, roi.height) for camera in config.cameras for roi in camera.rois}
-    if len(regions) != 1:
-        return Roi()
-    x, y, width, height = regions.pop()
-    return Roi(roi_id="support", x=x, y=y, width=width, height=height)
 
 
 @contextmanager
