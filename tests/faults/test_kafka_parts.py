@@ -119,7 +119,7 @@ def test_a_slow_line_keeps_its_place_in_the_group(options: LineOptions, clock: S
     source.ack(frame.position)
     next_frame(source)
     assert seen["rebalances"] == 0
-    source.settle(timeout_s=0.0)
+    source.settle(timeout_s=5.0)
 
 
 def test_what_was_acknowledged_last_is_committed_at_the_end(options: LineOptions, clock: SystemClock) -> None:
@@ -137,7 +137,7 @@ def test_what_was_acknowledged_last_is_committed_at_the_end(options: LineOptions
     rest = [next_frame(again) for _ in range(25)]
     names = [(one.origin.source_id, one.origin.sequence) for one in [*first, *rest] if one.origin is not None]
     assert len(set(names)) == 40
-    again.settle(timeout_s=0.0)
+    again.settle(timeout_s=5.0)
 
 
 def test_the_buffer_of_a_source_is_bounded(options: LineOptions, clock: SystemClock) -> None:
@@ -152,7 +152,7 @@ def test_the_buffer_of_a_source_is_bounded(options: LineOptions, clock: SystemCl
     wait_for(lambda: consumer._n_bytes >= 1_000_000, what="full buffer")
     time.sleep(1.0)
     assert consumer._n_bytes < 1_000_000 + 256 * 52_000
-    source.settle(timeout_s=0.0)
+    source.settle(timeout_s=5.0)
 
 
 def test_a_letter_too_large_for_its_topic_goes_without_its_bytes_and_says_so(

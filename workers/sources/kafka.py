@@ -17,6 +17,7 @@ from workers.kafka.message import KafkaPosition, read_frame
 from workers.kafka.offsets import Partition
 
 READ_TIMEOUT_S = 0.5
+LEAVE_S = 2.0  # for a consumer that is given up, before the next one joins
 
 
 class KafkaSource:
@@ -46,7 +47,7 @@ class KafkaSource:
 
     def open(self) -> None:
         """Join the group. Blocks for the connection. Raises SourceUnavailable with the cause found."""
-        self._leave(timeout_s=0.0)
+        self._leave(timeout_s=LEAVE_S)
         try:
             consumer = GroupConsumer(
                 self._connection, terms=self._terms, clock=self._clock, observe=self._observe, tenures=self._tenures
@@ -80,7 +81,7 @@ class KafkaSource:
                 self._consumer.close()
 
     def settle(self, *, timeout_s: float) -> None:
-        """After the last `ack`: commit and leave the group. Blocks at most about `timeout_s`."""
+        """After the last `ack`: commit and leave the group. Blocks at most `timeout_s`."""
         self._leave(timeout_s=timeout_s)
 
     def owns(self, position: KafkaPosition) -> bool:
