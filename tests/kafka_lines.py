@@ -109,11 +109,13 @@ def topic_source(options: LineOptions, *, clock: SystemClock, source_id: str = "
     )
 
 
-def topic_sink(options: LineOptions, *, source: KafkaSource | None, clock: SystemClock) -> Sink:
+def topic_sink(
+    options: LineOptions, *, source: KafkaSource | None, clock: SystemClock, connection: KafkaConnection | None = None
+) -> Sink:
     """A writer of results, states and dead letters."""
     topics = Topics(results=options.results, states=options.states, dead_letters=options.letters)
     packer = Packer(topics=topics, line="faults", clock=clock)
-    connection = connection_to(options.bootstrap)
+    connection = connection or connection_to(options.bootstrap)
     if source is None or options.delivery == "at_least_once":
         producer = ParcelProducer(
             connection, max_message_bytes=options.max_message_bytes, connect_s=1.0, delivery_s=options.delivery_s

@@ -143,6 +143,27 @@ def test_what_was_acknowledged_last_is_committed_at_the_end(options: LineOptions
     again.settle(timeout_s=5.0)
 
 
+def test_lag_and_refused_commits_are_told_and_reading_goes_on(
+    kafka_broker: KafkaBroker, options: LineOptions, clock: SystemClock
+) -> None:
+    load = Load(n_frames=10, seed=0)
+    load.produce(options.bootstrap, options.frames)
+    told: list[tuple[str, float]] = []
+    source = topic_source(options, clock=clock)
+    source._observe = lambda what, value: told.append((what, value))
+    source.open()
+    first = next_frame(source)
+    wait_for(lambda: ("lag", 10.0) in told, what="lag of all")
+    kafka_broker.kill()
+    source.ack(first.position)
+    wait_for(lambda: ("commit_failures", 1) in told, what="refused commit")
+    kafka_broker.start()
+    for _ in range(9):
+        source.ack(next_frame(source).position)
+    wait_for(lambda: told[-1] == ("lag", 0.0), what="end of the lag")
+    source.settle(timeout_s=5.0)
+
+
 def test_the_buffer_of_a_source_is_bounded(options: LineOptions, clock: SystemClock) -> None:
     picture = Load(n_frames=1, seed=0).messages[0][1]
     padded = picture + bytes(50_000)
