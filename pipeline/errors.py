@@ -51,7 +51,10 @@ class WorkerDied(ClearlineError):
 
 
 class ShutdownTimeout(ClearlineError):
-    """The line did not drain within the stated time; what was left is counted in the message."""
+    """A thread did not end within the stated time, though told to: a device, a disk or a server holds it.
+
+    A broker that is away does not: its deliveries are given up in time, and come again from the topic or the outbox.
+    """
 
     exit_code = 8
 

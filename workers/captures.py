@@ -59,11 +59,18 @@ class Captures:
         for capture in self._captures:
             capture.close()
 
+    @property
+    def settle_s(self) -> float:
+        """The longest that `settle` takes."""
+        return SETTLE_S * len(self._settling())
+
     def settle(self) -> None:
         """After the last acknowledgement: let sources that keep them finish."""
-        for capture in self._captures:
-            if isinstance(capture.source, SettlingSource):
-                capture.source.settle(timeout_s=SETTLE_S)
+        for source in self._settling():
+            source.settle(timeout_s=SETTLE_S)
+
+    def _settling(self) -> list[SettlingSource]:
+        return [one.source for one in self._captures if isinstance(one.source, SettlingSource)]
 
     def unready(self) -> list[str]:
         """Why no frames flow; empty when they do."""

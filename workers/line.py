@@ -22,6 +22,7 @@ from workers.supervisor import Stage, Supervisor
 from workers.tally import Tally, TallySummary
 
 SINK_RETRY_S = (0.1, 5.0)  # first and longest wait before a refusing sink is asked again
+DRAIN_RATIO = 0.5  # of the time for a stop: the least that is left for draining, however many sources have to settle
 SINK_GRACE_S = 6.0  # for sinks that were interrupted: one that is connecting, or finding out why not, ends in it
 
 
@@ -94,9 +95,9 @@ class Line:
         return self._supervisor.finished
 
     def stop(self, *, timeout_s: float) -> None:
-        """Drain in flow order. Raises WorkerDied (with its cause) or ShutdownTimeout."""
+        """Drain in flow order, and let the sources settle. Raises WorkerDied (with its cause) or ShutdownTimeout."""
         try:
-            self._supervisor.drain(timeout_s=timeout_s)
+            self._supervisor.drain(timeout_s=max(timeout_s - self._captures.settle_s, DRAIN_RATIO * timeout_s))
         finally:
             self._captures.settle()
         self._stopped_at = self._clock.monotonic()
