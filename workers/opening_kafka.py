@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
@@ -85,7 +84,7 @@ def open_kafka_sink(
             got = f"{len(sources)} sources of type kafka"
             raise ConfigError(f"sinks: delivery exactly_once expected one source of type kafka, got {got}")
         [source] = sources
-        locks = Path(tempfile.gettempdir()) / f"clearline-{os.getuid()}"
+        locks = Path(os.environ.get("TMPDIR", "/tmp")) / f"clearline-{os.getuid()}"
         name = own_name(f"clearline-{source.topic}-{source.group}", folder=locks)
         source.before_first_join = partial(_take_over, config, name)
         producer = producer_of(config, transactional_id=name)
