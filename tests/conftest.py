@@ -28,37 +28,27 @@ def need(condition: bool, *, what: str, how: str) -> None:
     pytest.skip(line)
 
 
-SERVERS = {
-    "kafka_broker": "the Kafka broker",
-    "secure_kafka_broker": "the Kafka broker with TLS, passwords and rights",
-    "mock_cluster": "librdkafka's mock cluster",
-}
-_against: defaultdict[str, Counter[str]] = defaultdict(Counter)  # by server, then by outcome
+AGAINST = "against"  # a property of each test that asked for a server
+_outcomes: defaultdict[str, Counter[str]] = defaultdict(Counter)  # by server
 
 
-@pytest.hookimpl(hookwrapper=True)
-def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
-    """Count each test once under every server it asked for: by its call, or by a setup that did not get that far."""
-    outcome = yield
-    report = outcome.get_result()  # type: ignore[attr-defined]
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    """Count each test once: by its call, or by a setup that did not get that far."""
     if report.when == "call" or (report.when == "setup" and not report.passed):
-        for name in SERVERS.keys() & set(getattr(item, "fixturenames", ())):
-            _against[name][report.outcome] += 1
+        for name, server in report.user_properties:
+            if name == AGAINST:
+                _outcomes[str(server)][report.outcome] += 1
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Which tests ran against what."""
-    for name, server in SERVERS.items():
-        if counts := _against[name]:
-            told = ", ".join(f"{n} {outcome}" for outcome, n in sorted(counts.items()))
-            terminalreporter.write_line(f"against {_where(name, server)}: {told}")
+    for server, counts in sorted(_outcomes.items()):
+        told = ", ".join(f"{n} {outcome}" for outcome, n in sorted(counts.items()))
+        terminalreporter.write_line(f"against {server}: {told}")
 
 
-def _where(name: str, server: str) -> str:
-    from tests.servers.kafka import EXISTING
-
-    existing = os.environ.get(EXISTING)
-    return f"{server} at {existing} ({EXISTING})" if name == "kafka_broker" and existing else server
+def _against(request: pytest.FixtureRequest, server: str) -> None:
+    request.node.user_properties.append((AGAINST, server))
 
 
 @pytest.fixture(scope="session")
@@ -78,9 +68,14 @@ def running_kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KafkaBro
 
 
 @pytest.fixture
-def kafka_broker(running_kafka: KafkaBroker) -> KafkaBroker:
+def kafka_broker(request: pytest.FixtureRequest) -> KafkaBroker:
     """A real Kafka broker that serves, also after a test that killed it."""
-    return running_kafka.start()
+    from tests.servers.kafka import EXISTING
+
+    existing = os.environ.get(EXISTING)
+    _against(request, f"the Kafka broker at {existing} ({EXISTING})" if existing else "a real Kafka broker")
+    running: KafkaBroker = request.getfixturevalue("running_kafka")
+    return running.start()
 
 
 @pytest.fixture
@@ -88,13 +83,22 @@ def mock_cluster(request: pytest.FixtureRequest) -> Iterator[MockCluster]:
     """A Kafka in this process, whose faults a test can switch; of one broker, or of as many as its parameter says."""
     from tests.servers.mock_kafka import MockCluster
 
+    _against(request, "librdkafka's mock cluster")
     with MockCluster(getattr(request, "param", 1)) as cluster:
         yield cluster
 
 
-@pytest.fixture(scope="session")
-def secure_kafka_broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KafkaBroker]:
+@pytest.fixture
+def secure_kafka_broker(request: pytest.FixtureRequest) -> KafkaBroker:
     """A real Kafka broker with TLS, passwords and rights; `clearline` and `stranger` may do nothing until granted."""
+    _against(request, "a real Kafka broker with TLS, passwords and rights")
+    running: KafkaBroker = request.getfixturevalue("running_secure_kafka")
+    return running
+
+
+@pytest.fixture(scope="session")
+def running_secure_kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KafkaBroker]:
+    """The one of the whole run; tests take `secure_kafka_broker`."""
     from tests.servers.kafka import KafkaBroker
 
     users = "clearline:line-secret,stranger:strange-secret"

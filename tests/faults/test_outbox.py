@@ -211,7 +211,7 @@ def _killed_filler(path: Path, *, first: int, after: int) -> int:
 
 
 def test_kill_9_while_filling_and_draining_loses_nothing_taken_and_repeats_only_portions(tmp_path: Path) -> None:
-    chance, first, n_kills = random.Random(7), 0, 8
+    chance, first, n_kills = random.Random(7), 0, 5
     taken: list[range] = []
     for _ in range(n_kills):
         end = _killed_filler(tmp_path / "outbox.sqlite", first=first, after=chance.randint(1, 80))

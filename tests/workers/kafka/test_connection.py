@@ -133,9 +133,8 @@ def test_a_port_of_another_protocol_is_named() -> None:
     assert "expected a Kafka broker, got something that does not speak its protocol" in said
 
 
-def test_a_broker_that_answers_again_is_said_to() -> None:
-    with MockCluster() as cluster:
-        said = why(KafkaConnection(bootstrap=(cluster.bootstrap,)), LOST)
+def test_a_broker_that_answers_again_is_said_to(mock_cluster: MockCluster) -> None:
+    said = why(KafkaConnection(bootstrap=(mock_cluster.bootstrap,)), LOST)
     assert "now it answers and lets us in; try again" in said
 
 
