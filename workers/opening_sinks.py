@@ -68,7 +68,7 @@ def open_archive(given: ArchiveSinkConfig, *, clock: Clock, metrics: Metrics) ->
         return archive(LocalStore(given.local_folder), given.local_folder)
     demand_library(given.folder)
     return ArchiveUploads(
-        lambda closing: archive(_remote(given, clock=closing), given.index),
+        lambda closing: archive(remote_store(given, clock=closing), given.index),
         wants=wants(keep, audit_share=given.audit_share),
         max_bytes=int(given.queue_mb * 1e6),
         note=note,
@@ -79,10 +79,11 @@ def open_archive_reader(given: ArchiveSinkConfig) -> ArchiveReader:
     """For the review page."""
     if given.local_folder is not None:
         return ArchiveReader(LocalStore(given.local_folder), index=given.local_folder)
-    return ArchiveReader(_remote(given), index=given.index)
+    return ArchiveReader(remote_store(given), index=given.index)
 
 
-def _remote(given: ArchiveSinkConfig, *, clock: Clock | None = None) -> RemoteStore:
+def remote_store(given: ArchiveSinkConfig, *, clock: Clock | None = None) -> RemoteStore:
+    """Of an archive with an address; with `clock` a write is tried until it succeeds."""
     path = given.options_file
     return RemoteStore(given.folder, options=dict if path is None else partial(read_options, path), clock=clock)
 

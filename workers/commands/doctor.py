@@ -15,6 +15,7 @@ from rich.console import Console
 from pipeline.errors import ClearlineError
 from workers.clock import SystemClock
 from workers.commands.doctor_line import LineChecks
+from workers.commands.doctor_sinks import extras_of
 from workers.config import LineConfig, load_config
 from workers.doctor import machine, software, surroundings
 from workers.doctor.finding import Check, Finding, State, bad, ok, run_together
@@ -77,7 +78,8 @@ def as_line(finding: Finding) -> str:
 
 
 def _of_machine(line: LineConfig | None) -> list[Check]:
-    extras = [line.encoder.backend] if line is not None and line.encoder.backend != "torch" else []
+    extras: list[str] = [line.encoder.backend] if line is not None and line.encoder.backend != "torch" else []
+    extras += [] if line is None else extras_of(line)
     device = "auto" if line is None else line.encoder.device
     threads = 1 if line is None else line.encoder.threads
     n_cameras = 1 if line is None else len(line.cameras)

@@ -1,4 +1,4 @@
-"""What `clearline doctor` asks of what a configuration names: paths, encoder, head, texts, cameras, broker."""
+"""What `clearline doctor` asks of what a configuration names: paths, encoder, head, texts, cameras, broker, sinks."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from pipeline.heads import registry
 from pipeline.heads.bundle import HeadBundle
 from pipeline.interfaces import Clock
 from pipeline.texts.dictionary import load_dictionary
+from workers.commands.doctor_sinks import sink_checks
 from workers.commands.kafka import reached
 from workers.commands.line_paths import written_places
 from workers.commands.probe import LOST, ProbeReport, look
@@ -55,6 +56,7 @@ class LineChecks:
         ]
         if self._config.kafka is not None:
             yield [Check("broker", self._look_at_broker, BROKER_S)]
+        yield list(sink_checks(self._config))
 
     def _look_at_encoder(self) -> Finding:
         opened = open_encoder(self._config)

@@ -13,6 +13,7 @@ from pipeline.heads import registry
 from pipeline.heads.bundle import HeadBundle
 from pipeline.texts.dictionary import TextDictionary, load_dictionary
 from workers.clock import SystemClock
+from workers.commands.doctor_sinks import sink_problems
 from workers.commands.line_paths import written_places
 from workers.config import KafkaSinkConfig, LineConfig
 from workers.config_cameras import (
@@ -37,7 +38,7 @@ def deep_problems(config: LineConfig) -> list[Found]:
     """Everything that would fail after the start, as far as files can tell. Opens no camera, no port, no broker."""
     deep = _Deep(config)
     parts = (deep.encoder, deep.texts, deep.head, deep.classes, deep.cameras, deep.kafka, deep.adaptation)
-    return [found for part in parts for found in part()] + [*_paths(config), *_ports(config)]
+    return [found for part in parts for found in part()] + [*_paths(config), *_ports(config), *sink_problems(config)]
 
 
 class _Deep:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import uuid
 from pathlib import Path
 from typing import Any
@@ -14,11 +15,14 @@ from typer.testing import CliRunner, Result
 from pipeline.texts.dictionary import load_dictionary
 from tests.lines import TEXTS, fit_head_in, simulated, write_config
 from tests.servers.aravis import ADDRESS, GigeCamera
+from tests.servers.ftp import FtpServer
 from tests.servers.kafka import KafkaBroker
+from tests.servers.mosquitto import Mosquitto
 from tests.servers.ports import free_port
 from workers.clock import SystemClock
 from workers.commands.doctor import doctor
 from workers.commands.doctor_line import LineChecks
+from workers.commands.doctor_sinks import extras_of, sink_checks
 from workers.commands.kafka import app as kafka_app
 from workers.config import load_config
 from workers.doctor.finding import State, run_together
@@ -101,6 +105,27 @@ def test_a_file_that_is_not_valid_is_bad_and_the_machine_is_looked_at_all_the_sa
     assert result.exit_code == 1
     assert "bad   configuration" in result.stdout
     assert "ok    python" in result.stdout
+
+
+def test_sinks_towards_others_are_bad_until_those_are_there(tmp_path: Path) -> None:
+    server, broker = FtpServer(tmp_path / "ftp"), Mosquitto(tmp_path / "mosquitto")
+    (tmp_path / "options").write_text("\n".join(f"{key}: {value}" for key, value in server.options.items()))
+    sinks: list[dict[str, Any]] = [
+        {"type": "mqtt", "host": "127.0.0.1", "port": broker.port},
+        {"type": "opcua", "port": free_port()},
+        {"type": "archive", "folder": server.url, "options_file": str(tmp_path / "options")},
+    ]
+    config = load_config(write_config(tmp_path, sources=[simulated(1)], sinks=sinks))
+
+    def states() -> dict[str, State]:
+        return {one.name: one.state for one in run_together(list(sink_checks(config)), clock=SystemClock())}
+
+    with socket.create_server(("127.0.0.1", sinks[1]["port"])):
+        assert states() == dict.fromkeys(("mqtt", "opcua", "archive"), State.BAD)
+    with server, broker:
+        assert states() == dict.fromkeys(("mqtt", "opcua", "archive"), State.OK)
+    assert list(server.folder.rglob("*.jpg")) == []
+    assert extras_of(config) == ["mqtt", "opcua", "fsspec"]
 
 
 def test_a_broker_is_bad_until_its_topics_are_made(kafka_broker: KafkaBroker, tmp_path: Path) -> None:

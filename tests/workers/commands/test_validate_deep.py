@@ -145,6 +145,13 @@ def test_adaptation_needs_a_fitted_head_of_embeddings_alone(folder: Path, tmp_pa
     assert set(_found(tmp_path, head=_zero_shot(tmp_path), adaptation=given)) == {"adaptation"}
 
 
+def test_sinks_that_cannot_start_are_named(folder: Path) -> None:
+    sinks = [{"type": "opcua", "port": 9109}, {"type": "archive", "folder": "nonsense://h/x"}]
+    found = _found(folder, sinks=sinks, server={"port": 9109})
+    assert "which is server.port already" in found["sinks[0].port"]
+    assert "pip install 'clearline[fsspec]'" in found["sinks[1].folder"]
+
+
 def test_our_port_is_not_where_another_is_expected(folder: Path) -> None:
     found = _found(folder, kafka={"bootstrap": "127.0.0.1:9109"}, server={"port": 9109})
     assert set(found) == {"server.port"}
