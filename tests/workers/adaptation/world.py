@@ -114,6 +114,8 @@ class World:
     setting: Setting = field(default_factory=lambda: SYNTHETIC)
     good: tuple[str, ...] = ()  # instead of the setting's
     honeypots: bool = True  # there are pictures of parts of known class
+    dark: bool = False  # the lamp is out
+    gap_s: float = GAP_S
     n_labels: int = 0
 
     def __post_init__(self) -> None:
@@ -164,7 +166,7 @@ class World:
         if path.is_file():
             kept = json.loads(path.read_bytes())
             self.truth.update(kept["truth"])
-            self.clock.now = kept["now"] + GAP_S
+            self.clock.now = kept["now"] + self.gap_s
             self._next = kept["next"] + GAP_PARTS
 
     @property
@@ -217,7 +219,10 @@ class World:
         intake = LabelIntake(store, classes=self.setting.classes, knows_event=asking.queue.knows)
         for who in PEOPLE:
             for question in asking.queue.questions(labeller=who, at=at, limit=limit):
-                said = self.says(who, self._truth_of(question.event_id))
+                truth = self._truth_of(question.event_id)
+                if truth is None:
+                    continue  # a kill came between the question and what people know of it: nobody answers
+                said = self.says(who, truth)
                 intake.take_label(asking.queue.answer(question.request_id, label=said, labeller=who, at=at), at=at)
                 self.n_labels += 1
 
@@ -231,11 +236,11 @@ class World:
     def live_version(self) -> int:
         return registry.live_version(self.heads)[0]
 
-    def _truth_of(self, event_id: str) -> str:
+    def _truth_of(self, event_id: str) -> str | None:
         if event_id in self.truth:
             return self.truth[event_id]
         rows = self.loop.asking.store.database.execute("SELECT label FROM exemplars WHERE event_id = ?", event_id)
-        return str(rows[0][0])
+        return str(rows[0][0]) if rows else None
 
     def _note(self) -> None:
         if not self.states or self.states[-1] is not self.state:
@@ -253,7 +258,7 @@ class World:
             FrameRef("cap-01", 7, first + i, "full", now + i * 0.05, "host", received_at=0.0) for i in range(BATCH)
         )
         self._next += BATCH
-        pixels = self._pixels.integers(0, 200, (BATCH, SIDE, SIDE, 3), dtype=np.uint8)
+        pixels = self._pixels.integers(0, 200, (BATCH, SIDE, SIDE, 3), dtype=np.uint8) // (20 if self.dark else 1)
         live = self.live
         scores = live.head.score(Features(image=x))
         batch = Batch(pixels, refs, (None,) * BATCH, 0.0, 0)
