@@ -45,6 +45,7 @@ class SourceFrame:
     skipped: int = 0  # frames the source let pass on purpose since the last one (stale pictures of a camera)
     name: str | None = None  # the file it came from, where it came from one
     origin: FrameOrigin | None = None  # None: the source's own
+    part: str | None = None  # the part it shows; None: each picture is a part of its own
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +67,7 @@ class FrameRef:
     carrier: str = ""  # the source that brought it, where that is not the camera itself
     ticket: int | None = None  # its running number there, where that is not `sequence`
     n_regions: int = 1  # of the picture: so many refs share its position
+    part: str | None = None  # the part it shows; None: each frame is a part of its own
 
     @property
     def account(self) -> str:

@@ -204,6 +204,7 @@ class Capture:
             height=height,
             name=taken.name,
             n_regions=n_regions,
+            part=taken.part,
         )
 
     def _identity(self, origin: FrameOrigin | None, *, roi_id: str) -> _Identity:
