@@ -138,6 +138,7 @@ class Scores:
     confusion: Float32Array  # (B, C), what was taken away from the zero-shot logits
     logits: Float32Array  # (B, C), final, before temperature
     novelty: Float32Array | None = None  # (B,), distance to all known classes; above 1 nothing known is near
+    n_effective: Float32Array | None = None  # (B,), independent frames a row stands for, where rows were fused
 
 
 class Decision(enum.StrEnum):
@@ -171,7 +172,7 @@ class BatchTiming:
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
-    """One decided frame."""
+    """One decided frame, or one decided part: then `ref` is its first frame."""
 
     ref: FrameRef
     label: str
@@ -187,6 +188,12 @@ class Prediction:
     decided_at: float  # monotonic seconds
     timing: BatchTiming
     evidence: bytes | None = field(default=None, repr=False)
+    members: tuple[FrameRef, ...] = ()  # all frames of a fused part, `ref` first; empty: `ref` alone
+
+    @property
+    def refs(self) -> tuple[FrameRef, ...]:
+        """Every frame that this decides; each is delivered with it."""
+        return self.members or (self.ref,)
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,6 +205,11 @@ class DeadLetter:
     message: str
     original: bytes
     ref: FrameRef
+
+    @property
+    def refs(self) -> tuple[FrameRef, ...]:
+        """As of a prediction: the one frame."""
+        return (self.ref,)
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ from pipeline.batcher import Batcher
 from pipeline.encoders.build import EncoderBundle
 from pipeline.encoders.ladder import landmarks, measure_cost
 from pipeline.types import Batch, Features, Prediction, Scores
+from workers.captures import Feed
 from workers.clock import SystemClock
 from workers.config import LineConfig, load_config
 from workers.config_cameras import CameraConfig
@@ -23,6 +24,7 @@ from workers.inference import LiveHead, TapLike
 from workers.line import Line, Say, quiet
 from workers.metrics import Metrics
 from workers.opening import open_encoder, open_feeds, open_head, open_sinks
+from workers.opening_parts import OpenedTriggers, open_parts
 from workers.server import StatusServer
 from workers.sinks.results import ResultsSink
 from workers.wall import Wall
@@ -63,7 +65,7 @@ class Pipeline:
         say("comparing golden pictures and timing batch sizes")
         batcher, self.encoder_frames_per_second = _measured_batcher(config, encoder=encoder)
         self._results = ResultsSink()
-        feeds = open_feeds(config, carried=carried, encoder=encoder, clock=capture_clock, metrics=metrics)
+        feeds = self._feeds(carried, encoder=encoder, clock=capture_clock)
         sinks = open_sinks(config, clock=capture_clock, metrics=metrics, sources=[feed.source for feed in feeds])
         self._wall = Wall(clock=capture_clock)
         tap = self._make_tap()
@@ -78,10 +80,22 @@ class Pipeline:
             queue_batches=config.batching.queue_frames,
             tap=self._told_of_batches(tap),
             beside=None if tap is None else self._adaptation(tap, encoder=encoder, metrics=metrics),
+            parts=open_parts(config, carried=carried, metrics=metrics),
         )
         metrics.bind_ready(lambda: not self.line.unready())
         metrics.bind_readings(gpu_memory)
         self.server = self._served(encoder, clock=capture_clock)
+
+    def _feeds(self, carried: Sequence[CameraConfig], *, encoder: EncoderBundle, clock: SystemClock) -> list[Feed]:
+        self._triggers = OpenedTriggers(self._config, clock=clock, metrics=self._metrics)
+        return open_feeds(
+            self._config,
+            carried=carried,
+            encoder=encoder,
+            clock=clock,
+            metrics=self._metrics,
+            triggers=self._triggers,
+        )
 
     def _tell_of_head(self) -> None:
         """What is live, and whether the promised share of escapes is certified."""
@@ -98,6 +112,7 @@ class Pipeline:
             health=self._health,
             ready=self._ready,
             review=self._review(encoder, clock=clock),
+            triggers=self._triggers.app,
         )
 
     def _make_tap(self) -> Tap | None:
@@ -171,6 +186,7 @@ class Pipeline:
     def start(self) -> None:
         """Open the port and start all threads. Raises SinkError where the port cannot be had."""
         self.server.start()
+        self._triggers.start()
         self.line.start()
 
     def stop(self) -> None:
@@ -181,6 +197,7 @@ class Pipeline:
         if self._stopped:
             return
         self._stopped = True
+        self._triggers.close()
         try:
             self.line.stop(timeout_s=self._config.shutdown.timeout_s)
         finally:

@@ -10,6 +10,7 @@ from workers.config import LineConfig
 from workers.kafka.topics import require_topics
 from workers.metrics import Metrics
 from workers.opening_kafka import connection_of, frames_topic, open_relay_feeds, packer_of, producer_of
+from workers.opening_parts import OpenedTriggers
 from workers.relay_line import RelayLine
 from workers.server import StatusServer
 
@@ -27,9 +28,10 @@ class RelayPipeline:
         metrics = Metrics(clock=clock, version=version("clearline"))
         _, connection = connection_of(config)
         topic = frames_topic(config)
+        self._triggers = OpenedTriggers(config, clock=clock, metrics=metrics)
         require_topics(connection, [topic])
         self.line = RelayLine(
-            feeds=open_relay_feeds(config, clock=clock, metrics=metrics),
+            feeds=open_relay_feeds(config, clock=clock, metrics=metrics, triggers=self._triggers),
             producer=producer_of(config),
             packer=packer_of(config, clock=clock),
             topic=topic,
@@ -44,11 +46,13 @@ class RelayPipeline:
             status=self.status,
             health=lambda: _verdict(self.line.unhealthy()),
             ready=lambda: _verdict(self.line.unready()),
+            triggers=self._triggers.app,
         )
 
     def start(self) -> None:
         """Open the port and start all threads. Raises SinkError where the port cannot be had."""
         self.server.start()
+        self._triggers.start()
         self.line.start()
 
     def stop(self) -> None:
@@ -56,6 +60,7 @@ class RelayPipeline:
         if self._stopped:
             return
         self._stopped = True
+        self._triggers.close()
         try:
             self.line.stop(timeout_s=self._config.shutdown.timeout_s)
         finally:

@@ -67,12 +67,14 @@ class Capture:
         on_state: Callable[[str, str], None],
         on_frame: Callable[[str], None],
         evidence_quality: int | None = None,
+        on_wait: Callable[[float], None] | None = None,
     ) -> None:
         """`cuts(camera)` gives the regions of a camera.
 
         With `evidence_quality` every picture that comes without its JPEG is encoded here, for an archive.
 
-        `on_state(source_id, state)` is told of every change, `on_frame(source_id)` of every picture.
+        `on_state(source_id, state)` is told of every change, `on_frame(source_id)` of every picture, `on_wait(seconds)`
+        of every time that the source stood still because its queue was full.
         """
         self.source = source
         self.status = CaptureStatus()
@@ -85,6 +87,7 @@ class Capture:
         self._on_state = on_state
         self._on_frame = on_frame
         self._evidence_quality = evidence_quality
+        self._on_wait = on_wait
         self._epoch = int(clock.utc() * 1e9)
         self._n_taken = 0
         self._closing = False
@@ -167,7 +170,9 @@ class Capture:
         lane = self.source.source_id
         try:
             if not self._drop_oldest:
-                self._frames.put(item, lane=lane)
+                waited_s = self._frames.put(item, lane=lane)
+                if waited_s and self._on_wait is not None:
+                    self._on_wait(waited_s)
             elif (oldest := self._frames.put_evicting(item, lane=lane)) is not None:
                 self._ledger.dropped(oldest.ref, reason="queue_full")
         except ChannelClosed:

@@ -29,6 +29,7 @@ class Feed:
     backoff_initial_s: float
     backoff_cap_s: float
     evidence_quality: int | None = None  # of the JPEG made of pictures that come without one; None: none is made
+    on_wait: Callable[[float], None] | None = None  # told how long the source stood still before a full queue, seconds
 
 
 class Captures:
@@ -92,6 +93,7 @@ class Captures:
             on_state=self._on_state,
             on_frame=self._metrics.captured,
             evidence_quality=feed.evidence_quality,
+            on_wait=feed.on_wait,
         )
 
     def _on_state(self, source_id: str, state: str) -> None:

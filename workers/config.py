@@ -255,6 +255,29 @@ class LineConfig(StrictModel):
             raise ValueError("must have the section kafka with a source or sink of type kafka, got none")
         return self
 
+    @model_validator(mode="after")
+    def _triggers_are_guarded(self) -> LineConfig:
+        from workers.review.access import is_loopback
+
+        for camera in self.cameras:
+            if camera.trigger is not None and camera.trigger.read_token() is None and not is_loopback(self.server.host):
+                raise ValueError(
+                    f"must have trigger.token or token_file where other machines reach the port, got neither for "
+                    f"camera {camera.id}, and server.host {self.server.host}"
+                )
+        return self
+
+    @model_validator(mode="after")
+    def _guarantee_is_of_frames(self) -> LineConfig:
+        given = self.decision.guarantee
+        fused = [camera.id for camera in self.cameras if camera.parts is not None]
+        if given is not None and (given.max_escape is not None or given.set_alpha is not None) and fused:
+            raise ValueError(
+                f"must not have decision.guarantee with parts, got both for {', '.join(fused)}: what is promised was "
+                "certified on single pictures, and does not hold for several that were fused"
+            )
+        return self
+
 
 def load_config(path: Path, *, environ: Mapping[str, str] | None = None) -> LineConfig:
     """Read, interpolate, merge and check a file; raises ConfigFileError (a ConfigError) that names every problem."""

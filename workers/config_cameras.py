@@ -2,15 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
+from pydantic import AfterValidator, Field, SecretStr, field_validator, model_validator
 
 from pipeline.errors import SourceUnavailable
 from pipeline.types import Roi
 from workers.config_loading import read_secret
+from workers.config_parts import DEFAULT_FRAMES, PartsConfig, TriggerConfig
+from workers.config_strict import Id, Positive, Share, StrictModel, require_different
+
+__all__ = [
+    "BackoffConfig",
+    "CameraConfig",
+    "CameraSourceConfig",
+    "ClassId",
+    "DisturbanceConfig",
+    "Id",
+    "KafkaSourceConfig",
+    "Positive",
+    "ReplaySourceConfig",
+    "RoiConfig",
+    "Share",
+    "SimulateSourceConfig",
+    "StrictModel",
+    "require_different",
+]
 
 
 def _require_simulated(shares: dict[str, float]) -> dict[str, float]:
@@ -27,33 +45,9 @@ def _require_simulated(shares: dict[str, float]) -> dict[str, float]:
     return shares
 
 
-Positive = Annotated[int, Field(ge=1)]
-Share = Annotated[float, Field(ge=0.0, le=1.0)]
-Id = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$")]
 ClassId = Annotated[str, Field(min_length=1, max_length=100)]
 Shares = Annotated[dict[ClassId, Annotated[float, Field(ge=0)]], AfterValidator(_require_simulated)]
 Policy = Literal["drop_oldest", "block"]
-
-
-class StrictModel(BaseModel):
-    """A section of the file: unknown keys are refused, nothing changes after loading."""
-
-    model_config = ConfigDict(
-        frozen=True,
-        extra="forbid",
-        hide_input_in_errors=True,
-        use_attribute_docstrings=True,
-        allow_inf_nan=False,
-    )
-
-
-def require_different(values: Iterable[str], *, what: str) -> None:
-    """Raise ValueError when one of `values` is there twice."""
-    seen: set[str] = set()
-    for value in values:
-        if value in seen:
-            raise ValueError(f"must have different {what}, got {value!r} twice")
-        seen.add(value)
 
 
 class DisturbanceConfig(StrictModel):
@@ -95,6 +89,8 @@ class SimulateSourceConfig(StrictModel):
     """real_time: as a camera does; as_fast: as quickly as it is read, never dropping."""
     n_frames: Positive | None = None
     """Frames after which the source ends; null: never."""
+    frames_per_part: Positive = 1
+    """Pictures taken of each part as it travels on; they carry its id."""
     weights: Shares = Field(default_factory=dict)
     """How often each class comes along the belt, in any unit; empty: all that the simulator knows, equally often."""
     disturbances: tuple[DisturbanceConfig, ...] = ()
@@ -184,6 +180,8 @@ class KafkaSourceConfig(StrictModel):
     session_timeout_ms: Annotated[int, Field(ge=1000)] = 45_000
     """A worker silent for this long loses its partitions to the others."""
     max_poll_interval_ms: Annotated[int, Field(ge=1000)] = 300_000
+    part_header: Annotated[str, Field(min_length=1, max_length=100)] = "part"
+    """Name of the header that says which part a frame shows, for cameras with parts."""
 
 
 SourceConfig = Annotated[
@@ -247,6 +245,25 @@ class CameraConfig(StrictModel):
     queue_frames: Positive = 8
     """Frames that may wait for the encoder."""
     backoff: BackoffConfig = BackoffConfig()
+    parts: PartsConfig | None = None
+    """null: each frame is decided alone."""
+    trigger: TriggerConfig | None = None
+    """null: every picture is a frame of the line; else only those of an announced part."""
+
+    @model_validator(mode="after")
+    def _trigger_fits(self) -> CameraConfig:
+        if self.trigger is None:
+            if self.parts is not None and self.parts.by == "trigger":
+                raise ValueError("must have trigger with parts.by: trigger, got none")
+            return self
+        if self.source.type in ("kafka", "replay"):
+            raise ValueError(f"must have a source that makes pictures with trigger, got source.type {self.source.type}")
+        if self.policy == "drop_oldest":
+            raise ValueError("must have policy: block with trigger, since each part has to be seen, got drop_oldest")
+        if self.frames_per_part is not None and self.trigger.frames > self.frames_per_part:
+            got = f"{self.frames_per_part}, trigger.frames {self.trigger.frames}"
+            raise ValueError(f"must have parts.max_frames of at least trigger.frames, got {got}")
+        return self
 
     @field_validator("rois")
     @classmethod
@@ -263,4 +280,11 @@ class CameraConfig(StrictModel):
     @property
     def full_policy(self) -> Policy:
         """`policy`, or the one that suits the source."""
-        return self.policy or ("drop_oldest" if self.live else "block")
+        return self.policy or ("drop_oldest" if self.live and self.trigger is None else "block")
+
+    @property
+    def frames_per_part(self) -> int | None:
+        """By how many a part is closed; None where each frame is decided alone."""
+        if self.parts is None or self.parts.max_frames is not None:
+            return None if self.parts is None else self.parts.max_frames
+        return DEFAULT_FRAMES if self.trigger is None else self.trigger.frames

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,6 +30,7 @@ from workers.config_cameras import (
 from workers.inference import LiveHead
 from workers.metrics import Metrics
 from workers.opening_decision import Policy, decision_policy
+from workers.opening_parts import OpenedTriggers
 from workers.opening_sinks import open_archive, open_webhook
 from workers.sinks.jsonl import JsonlSink
 from workers.sources.camera import CameraSource
@@ -102,13 +103,15 @@ def open_feeds(
     encoder: EncoderBundle,
     clock: Clock,
     metrics: Metrics,
+    triggers: OpenedTriggers,
 ) -> list[Feed]:
     """Sources, not yet connected, with their regions cut for this encoder; `carried` cameras come over a topic."""
     regions = {one.id: _cuts(one, encoder=encoder) for one in (*carried, *config.cameras)}
     return [
         _feed(
             camera,
-            source=open_source(camera, config=config, clock=clock, metrics=metrics),
+            source=triggers.around(camera, source=open_source(camera, config=config, clock=clock, metrics=metrics)),
+            on_wait=triggers.on_wait(camera),
             regions=regions,
             encoder=encoder,
             evidence_quality=next((sink.quality for sink in config.sinks if isinstance(sink, ArchiveSinkConfig)), None),
@@ -124,6 +127,7 @@ def _feed(
     regions: Mapping[str, Mapping[str, Cut]],
     encoder: EncoderBundle,
     evidence_quality: int | None,
+    on_wait: Callable[[float], None] | None,
 ) -> Feed:
     drop_oldest = camera.full_policy == "drop_oldest"
     return Feed(
@@ -135,6 +139,7 @@ def _feed(
         backoff_initial_s=camera.backoff.initial_ms / 1e3,
         backoff_cap_s=camera.backoff.cap_ms / 1e3,
         evidence_quality=evidence_quality,
+        on_wait=on_wait,
     )
 
 
@@ -172,6 +177,7 @@ def open_line(given: SimulateSourceConfig) -> SimulatedLine:
         height=given.height,
         fps=given.fps,
         weights=given.weights or None,
+        frames_per_part=given.frames_per_part,
         disturbances=[Disturbance(**one.model_dump(exclude_none=True)) for one in given.disturbances],
     )
 

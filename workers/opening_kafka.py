@@ -22,6 +22,7 @@ from workers.kafka.packing import STATE_AFTER, Packer, Topics
 from workers.kafka.producer import ParcelProducer
 from workers.metrics import Metrics
 from workers.opening import open_source
+from workers.opening_parts import OpenedTriggers
 from workers.outbox import OutboxSink
 from workers.relay import jpeg_cut
 from workers.sinks.kafka import KafkaDestination, KafkaSink, TransactionalKafkaSink
@@ -67,6 +68,7 @@ def open_kafka_source(
         source_id,
         connection=connection,
         terms=terms,
+        part_header=given.part_header,
         clock=clock,
         observe=lambda what, value: metrics.kafka(source_id, what, value),
     )
@@ -116,7 +118,7 @@ def packer_of(config: LineConfig, *, clock: Clock, state_after: int = STATE_AFTE
     return Packer(topics=topics, line=config.head.name, clock=clock, state_after=state_after)
 
 
-def open_relay_feeds(config: LineConfig, *, clock: Clock, metrics: Metrics) -> list[Feed]:
+def open_relay_feeds(config: LineConfig, *, clock: Clock, metrics: Metrics, triggers: OpenedTriggers) -> list[Feed]:
     """Sources for a capture worker: whole pictures as JPEG."""
     cut = jpeg_cut(config.relay.jpeg_quality)
     topical = [camera.id for camera in config.cameras if isinstance(camera.source, KafkaSourceConfig)]
@@ -124,7 +126,8 @@ def open_relay_feeds(config: LineConfig, *, clock: Clock, metrics: Metrics) -> l
         raise ConfigError(f"cameras: worker capture expected cameras, got a topic to read in {', '.join(topical)}")
     return [
         Feed(
-            source=open_source(camera, config=config, clock=clock, metrics=metrics),
+            source=triggers.around(camera, source=open_source(camera, config=config, clock=clock, metrics=metrics)),
+            on_wait=triggers.on_wait(camera),
             cuts=lambda _camera: {"full": cut},
             drop_oldest=camera.full_policy == "drop_oldest",
             queue_frames=camera.queue_frames,
