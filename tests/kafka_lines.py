@@ -21,6 +21,7 @@ from pipeline.batcher import Batcher
 from pipeline.decision import Decider, DecisionPolicy, HeadIdentity
 from pipeline.encoders.ladder import BatchCost
 from pipeline.interfaces import Sink, Source
+from pipeline.parts import PartRule
 from pipeline.types import Batch, Features, UInt8Array
 from tests.fakes import FakeEncoder, FakeHead
 from workers.captures import Feed
@@ -30,8 +31,10 @@ from workers.kafka.connection import KafkaConnection, quiet_client_logs
 from workers.kafka.consumer import ConsumerTerms
 from workers.kafka.packing import Packer, Topics
 from workers.kafka.producer import ParcelProducer
+from workers.ledger import Ledger
 from workers.line import Line
 from workers.metrics import Metrics
+from workers.part_decisions import PartsPlan
 from workers.sinks.kafka import KafkaDestination, KafkaSink, TransactionalKafkaSink
 from workers.sources.kafka import KafkaSource
 
@@ -59,6 +62,9 @@ class LineOptions:
     transactional_id: str = "line"
     queue_frames: int = 64
     buffer_bytes: int = 2_000_000
+    part_frames: int = 0  # frames of a part; 0: each frame is decided alone
+    close_after_s: float = 1.0
+    part_header: str = "part"
 
 
 class PacedEncoder(FakeEncoder):
@@ -104,19 +110,23 @@ def topic_source(options: LineOptions, *, clock: SystemClock, source_id: str = "
         terms=terms,
         clock=clock,
         observe=lambda what, value: None,
+        part_header=options.part_header,
     )
 
 
-def topic_sink(options: LineOptions, *, source: KafkaSource | None, clock: SystemClock) -> Sink:
-    """A writer of results, states and dead letters."""
+def topic_sink(
+    options: LineOptions, *, source: KafkaSource | None, clock: SystemClock, ledger: Ledger | None = None
+) -> Sink:
+    """A writer of results, states and dead letters; `ledger` for exactly once."""
     topics = Topics(results=options.results, states=options.states, dead_letters=options.letters)
     packer = Packer(topics=topics, line="faults", clock=clock)
     connection = connection_to(options.bootstrap)
-    if source is None or options.delivery == "at_least_once":
+    if source is None or options.delivery != "exactly_once":
         producer = ParcelProducer(
             connection, max_message_bytes=options.max_message_bytes, connect_s=1.0, delivery_s=options.delivery_s
         )
         return KafkaSink(KafkaDestination(packer, producer=producer))
+    assert ledger is not None
     producer = ParcelProducer(
         connection,
         max_message_bytes=options.max_message_bytes,
@@ -125,7 +135,13 @@ def topic_sink(options: LineOptions, *, source: KafkaSource | None, clock: Syste
         connect_s=1.0,
         delivery_s=options.delivery_s,
     )
-    return TransactionalKafkaSink(packer, producer=producer, owns=source.owns, group=lambda: source.group_metadata)
+    return TransactionalKafkaSink(
+        packer,
+        producer=producer,
+        owns=source.owns,
+        group=lambda: source.group_metadata,
+        unfinished=lambda: ledger.unfinished(source.source_id),
+    )
 
 
 def fake_live_head() -> LiveHead:
@@ -136,7 +152,26 @@ def fake_live_head() -> LiveHead:
     return LiveHead(head, Decider(classes=head.classes, temperature=1.0, policy=policy, identity=identity))
 
 
-def line_of(source: Source, *, sinks: list[Sink], options: LineOptions, clock: SystemClock) -> Line:
+def parts_of(options: LineOptions) -> PartsPlan | None:
+    """By the part header, for all cameras."""
+    if not options.part_frames:
+        return None
+    rule = PartRule(max_frames=options.part_frames, close_after_s=options.close_after_s)
+    return PartsPlan(
+        rule_of=lambda ref: rule, on_part=lambda camera, reason: None, on_correlation=lambda camera, value: None
+    )
+
+
+def line_between(source: KafkaSource, *, options: LineOptions, clock: SystemClock) -> Line:
+    """From the topic of frames to the topics of results."""
+    ledger = Ledger()
+    sink = topic_sink(options, source=source, clock=clock, ledger=ledger)
+    return line_of(source, sinks=[sink], options=options, clock=clock, ledger=ledger)
+
+
+def line_of(
+    source: Source, *, sinks: list[Sink], options: LineOptions, clock: SystemClock, ledger: Ledger | None = None
+) -> Line:
     """The line that a worker runs, with the fakes for encoder and head."""
 
     def cuts(_camera: str) -> Mapping[str, Callable[[UInt8Array], UInt8Array]]:
@@ -160,6 +195,8 @@ def line_of(source: Source, *, sinks: list[Sink], options: LineOptions, clock: S
         metrics=Metrics(clock=clock, version="test"),
         capture_clock=clock,
         queue_batches=4,
+        ledger=ledger,
+        parts=parts_of(options),
     )
 
 
@@ -176,7 +213,7 @@ def main() -> None:
     signal.signal(signal.SIGTERM, on_signal)
     clock = SystemClock()
     source = topic_source(options, clock=clock)
-    line = line_of(source, sinks=[topic_sink(options, source=source, clock=clock)], options=options, clock=clock)
+    line = line_between(source, options=options, clock=clock)
     line.start()
     print("READY", flush=True)
     while not asked.wait(0.1) and not line.finished:

@@ -14,6 +14,7 @@ from starlette.types import ASGIApp
 from pipeline.batcher import Batcher
 from pipeline.encoders.build import EncoderBundle
 from pipeline.encoders.ladder import landmarks, measure_cost
+from pipeline.interfaces import Sink
 from pipeline.types import Batch, Features, Prediction, Scores
 from workers.captures import Feed
 from workers.clock import SystemClock
@@ -21,6 +22,7 @@ from workers.config import LineConfig, load_config
 from workers.config_cameras import CameraConfig
 from workers.gpu_memory import gpu_memory
 from workers.inference import LiveHead, TapLike
+from workers.ledger import Ledger
 from workers.line import Line, Say, quiet
 from workers.metrics import Metrics
 from workers.opening import open_encoder, open_feeds, open_head, open_sinks
@@ -66,7 +68,7 @@ class Pipeline:
         batcher, self.encoder_frames_per_second = _measured_batcher(config, encoder=encoder)
         self._results = ResultsSink()
         feeds = self._feeds(carried, encoder=encoder, clock=capture_clock)
-        sinks = open_sinks(config, clock=capture_clock, metrics=metrics, sources=[feed.source for feed in feeds])
+        sinks, ledger = self._sinks(feeds, clock=capture_clock)
         self._wall = Wall(clock=capture_clock)
         tap = self._make_tap()
         self.line = Line(
@@ -81,6 +83,7 @@ class Pipeline:
             tap=self._told_of_batches(tap),
             beside=None if tap is None else self._adaptation(tap, encoder=encoder, metrics=metrics),
             parts=open_parts(config, carried=carried, metrics=metrics),
+            ledger=ledger,
         )
         metrics.bind_ready(lambda: not self.line.unready())
         metrics.bind_readings(gpu_memory)
@@ -96,6 +99,10 @@ class Pipeline:
             metrics=self._metrics,
             triggers=self._triggers,
         )
+
+    def _sinks(self, feeds: Sequence[Feed], *, clock: SystemClock) -> tuple[list[Sink], Ledger]:
+        ledger, sources = Ledger(), [feed.source for feed in feeds]
+        return open_sinks(self._config, clock=clock, metrics=self._metrics, sources=sources, ledger=ledger), ledger
 
     def _tell_of_head(self) -> None:
         """What is live, and whether the promised share of escapes is certified."""

@@ -54,16 +54,17 @@ class Line:
         tap: TapLike | None = None,
         beside: Beside | None = None,
         parts: PartsPlan | None = None,
+        ledger: Ledger | None = None,
     ) -> None:
         """`capture_clock` is the one the sources wait on: it is closed when the line stops.
 
-        With `parts` the frames of some cameras are decided part by part.
+        With `parts` the frames of some cameras are decided part by part. `ledger` where a sink has to know it too.
         """
         self._publish_clock = SystemClock()
         self._clock = SystemClock()
         self._sinks = sinks
         self._metrics = metrics
-        self.ledger = Ledger()
+        self.ledger = Ledger() if ledger is None else ledger
         self.tally = Tally()
         self.quality = Quality(on_cost=metrics.expected_cost)
         self._frames: Channel[Item] = Channel(capacity=batcher.largest, clock=self._clock)

@@ -9,7 +9,7 @@ PARTS: tuple[MetricSpec, ...] = (
         "parts",
         "parts",
         labels="source reason",
-        meaning="Parts decided, by what closed them: full, next, deadline, drain, crowded.",
+        meaning="Parts decided, by what closed them: full, next, deadline, drain, crowded, rewound.",
         action="Mostly deadline: frames are missing, or max_frames is larger than what comes; each verdict waits.",
     ),
     gauge(

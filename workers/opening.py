@@ -28,6 +28,7 @@ from workers.config_cameras import (
     SimulateSourceConfig,
 )
 from workers.inference import LiveHead
+from workers.ledger import Ledger
 from workers.metrics import Metrics
 from workers.opening_decision import Policy, decision_policy
 from workers.opening_parts import OpenedTriggers
@@ -196,14 +197,19 @@ def _camera(source_id: str, *, given: CameraSourceConfig, clock: Clock) -> Camer
     )
 
 
-def open_sinks(config: LineConfig, *, clock: Clock, metrics: Metrics, sources: Sequence[Source]) -> list[Sink]:
-    """Files are opened now, so that an unwritable path is an error before the first frame; brokers are not."""
+def open_sinks(
+    config: LineConfig, *, clock: Clock, metrics: Metrics, sources: Sequence[Source], ledger: Ledger
+) -> list[Sink]:
+    """Files are opened now, so that an unwritable path is an error before the first frame; brokers are not.
+
+    `ledger` is the line's: what is exactly once asks it for frames under way.
+    """
     opened: list[Sink] = []
     for n, sink in enumerate(config.sinks):
         if isinstance(sink, JsonlSinkConfig):
             opened.append(_jsonl(sink, clock=clock, name=f"jsonl-{n}" if n else "jsonl"))
         elif isinstance(sink, KafkaSinkConfig):
-            opened.append(_kafka(sink, config=config, clock=clock, metrics=metrics, sources=sources))
+            opened.append(_kafka(sink, config=config, clock=clock, metrics=metrics, sources=sources, ledger=ledger))
         elif isinstance(sink, ArchiveSinkConfig):
             opened.append(open_archive(sink, clock=clock, metrics=metrics))
         else:
@@ -225,10 +231,16 @@ def _jsonl(sink: JsonlSinkConfig, *, clock: Clock, name: str) -> JsonlSink:
 
 
 def _kafka(
-    sink: KafkaSinkConfig, *, config: LineConfig, clock: Clock, metrics: Metrics, sources: Sequence[Source]
+    sink: KafkaSinkConfig,
+    *,
+    config: LineConfig,
+    clock: Clock,
+    metrics: Metrics,
+    sources: Sequence[Source],
+    ledger: Ledger,
 ) -> Sink:
     from workers.opening_kafka import open_kafka_sink
     from workers.sources.kafka import KafkaSource
 
     readers = [one for one in sources if isinstance(one, KafkaSource)]
-    return open_kafka_sink(sink, config=config, clock=clock, metrics=metrics, sources=readers)
+    return open_kafka_sink(sink, config=config, clock=clock, metrics=metrics, sources=readers, ledger=ledger)

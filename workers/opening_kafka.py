@@ -20,6 +20,7 @@ from workers.kafka.connection import KafkaConnection, quiet_client_logs
 from workers.kafka.consumer import ConsumerTerms
 from workers.kafka.packing import STATE_AFTER, Packer, Topics
 from workers.kafka.producer import ParcelProducer
+from workers.ledger import Ledger
 from workers.metrics import Metrics
 from workers.opening import open_source
 from workers.opening_parts import OpenedTriggers
@@ -75,7 +76,13 @@ def open_kafka_source(
 
 
 def open_kafka_sink(
-    given: KafkaSinkConfig, *, config: LineConfig, clock: Clock, metrics: Metrics, sources: list[KafkaSource]
+    given: KafkaSinkConfig,
+    *,
+    config: LineConfig,
+    clock: Clock,
+    metrics: Metrics,
+    sources: list[KafkaSource],
+    ledger: Ledger,
 ) -> Sink:
     """Exactly once with the source's offsets; else direct for frames from Kafka, through the outbox for cameras."""
     packer = packer_of(config, clock=clock, state_after=given.state_after)
@@ -85,7 +92,13 @@ def open_kafka_sink(
             raise ConfigError(f"sinks: delivery exactly_once expected one source of type kafka, got {got}")
         [source] = sources
         producer = producer_of(config, transactional_id=_own_id(source.source_id))
-        return TransactionalKafkaSink(packer, producer=producer, owns=source.owns, group=lambda: source.group_metadata)
+        return TransactionalKafkaSink(
+            packer,
+            producer=producer,
+            owns=source.owns,
+            group=lambda: source.group_metadata,
+            unfinished=lambda: ledger.unfinished(source.source_id),
+        )
     destination = KafkaDestination(packer, producer=producer_of(config))
     if sources or given.outbox is None:
         return KafkaSink(destination)

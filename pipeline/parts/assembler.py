@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict, deque
+from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
@@ -12,6 +12,7 @@ CLOSED_KEPT = 64  # ids of closed parts remembered per camera and region, to kno
 MOST_PLACES = 4096  # cameras times regions remembered: a topic may name cameras without end
 
 Place = tuple[str, str]  # source id, region id
+Key = tuple[int, int]  # epoch, sequence: a frame of a place
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +42,7 @@ class Part:
 
     members: tuple[Member, ...]
     rule: PartRule
-    closed_by: str  # full | next | deadline | drain | crowded
+    closed_by: str  # full | next | deadline | drain | crowded | rewound
 
 
 @dataclass(slots=True)
@@ -59,7 +60,7 @@ class _Open:
 class _Place:
     """What is remembered of one region of one camera."""
 
-    closed: deque[str] = field(default_factory=lambda: deque(maxlen=CLOSED_KEPT))
+    closed: OrderedDict[str, frozenset[Key]] = field(default_factory=OrderedDict)  # newest parts with their frames
     part_id: str | None = None  # of the newest part
     began_at: float = float("-inf")  # when its first frame was taken, UTC
 
@@ -72,7 +73,8 @@ class Assembler:
     slow encoder a part still gets all frames that came in time. So a deadline closes a part when a later frame of the
     same source gets here (sources are read in order), or by `due` when nothing of that source is under way.
 
-    A frame whose part is closed is late: it is not taken. The ids of the last CLOSED_KEPT parts of a place are known.
+    A frame whose part is closed is late: it is not taken. The last CLOSED_KEPT parts of a place are known. A frame that
+    was taken before is not late: its source was set back (a topic's partition came back), so parts begin anew.
     """
 
     def __init__(self) -> None:
@@ -90,6 +92,10 @@ class Assembler:
         parts = self._overdue(ref)
         place = (ref.source_id, ref.roi_id)
         known = self._place(place, parts=parts)
+        if self._was_taken(ref, known=known, place=place):
+            parts += [self._close(place, by="rewound")] if place in self._open else []
+            known.closed.clear()
+            known.part_id = None
         if rule.window_s is not None:
             ref, member = self._windowed(member, known=known, window_s=rule.window_s)
         if ref.part is not None and ref.part in known.closed:
@@ -127,6 +133,12 @@ class Assembler:
         ]
         return [self._close(place, by="deadline") for place in over]
 
+    def _was_taken(self, ref: FrameRef, *, known: _Place, place: Place) -> bool:
+        waiting = self._open[place].members if place in self._open else []
+        return any(_key(ref) in keys for keys in known.closed.values()) or any(
+            _key(ref) == _key(one.ref) for one in waiting
+        )
+
     def _windowed(self, member: Member, *, known: _Place, window_s: float) -> tuple[FrameRef, Member]:
         """The frame with the id of its window, which is named after the first frame in it."""
         ref = member.ref
@@ -146,5 +158,12 @@ class Assembler:
     def _close(self, place: Place, *, by: str) -> Part:
         one = self._open.pop(place)
         if one.part_id is not None and place in self._places:
-            self._places[place].closed.append(one.part_id)
+            closed = self._places[place].closed
+            closed[one.part_id] = frozenset(_key(member.ref) for member in one.members)
+            while len(closed) > CLOSED_KEPT:
+                closed.popitem(last=False)
         return Part(tuple(one.members), one.rule, by)
+
+
+def _key(ref: FrameRef) -> Key:
+    return ref.epoch, ref.sequence

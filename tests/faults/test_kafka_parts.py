@@ -18,7 +18,7 @@ from pipeline.errors import BadFrame, ShutdownTimeout, SinkError, SourceUnavaila
 from pipeline.types import DeadLetter, SourceFrame
 from tests.fakes import FakeClock
 from tests.kafka_faults import Load
-from tests.kafka_lines import LineOptions, connection_to, line_of, topic_sink, topic_source
+from tests.kafka_lines import LineOptions, connection_to, line_between, topic_sink, topic_source
 from tests.kafka_topics import Message, read_topic, write_topic
 from tests.making import make_prediction, make_ref
 from tests.servers.kafka import KafkaBroker
@@ -222,7 +222,7 @@ def test_a_line_fed_by_a_topic_waits_for_the_broker_and_goes_on_by_itself(
     load.produce(options.bootstrap, options.frames)
     options = replace(options, encoder_s=0.002, delivery="exactly_once", delivery_s=2.0, transactional_id=options.group)
     source = topic_source(options, clock=clock)
-    line = line_of(source, sinks=[topic_sink(options, source=source, clock=clock)], options=options, clock=clock)
+    line = line_between(source, options=options, clock=clock)
     line.start()
     wait_for(lambda: line.ledger.total().delivered > 200, what="result")
     kafka_broker.kill()
@@ -241,7 +241,7 @@ def test_a_line_ends_with_the_broker_away_and_its_frames_stay_on_the_topic(
     load.produce(options.bootstrap, options.frames)
     options = replace(options, encoder_s=0.002, delivery_s=1.5)
     source = topic_source(options, clock=clock)
-    line = line_of(source, sinks=[topic_sink(options, source=source, clock=clock)], options=options, clock=clock)
+    line = line_between(source, options=options, clock=clock)
     line.start()
     wait_for(lambda: line.ledger.total().delivered > 100, what="result")
     kafka_broker.kill()

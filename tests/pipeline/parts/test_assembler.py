@@ -141,6 +141,31 @@ def test_cameras_without_end_cannot_fill_the_memory() -> None:
     assert bench.made[0] == ("crowded", [0])
 
 
+def test_a_source_that_is_set_back_has_its_parts_made_anew() -> None:
+    bench = Bench()
+    bench.add("a", "a", "b", "b", "c")  # 0 to 4; "c" is open
+    bench.n = 2  # the partition came back at the first frame of "b"
+    bench.add("b", "b", "c", "b")
+    bench.parts += bench.assembler.drain()
+    assert bench.made == [
+        ("next", [0, 1]),
+        ("next", [2, 3]),
+        ("rewound", [4]),
+        ("next", [2, 3]),
+        ("drain", [4]),
+    ]
+    assert bench.late == [5]
+
+
+def test_a_frame_that_is_read_again_is_no_second_witness() -> None:
+    bench = Bench()
+    bench.add("a")
+    bench.n = 0
+    bench.add("a", "a")
+    bench.parts += bench.assembler.drain()
+    assert bench.made == [("rewound", [0]), ("drain", [0, 1])]
+
+
 frames = st.tuples(
     st.sampled_from(["cap-01", "cap-02"]),
     st.sampled_from(["left", "right"]),
