@@ -3,6 +3,7 @@
 
 PYTHON ?= python3
 ARGS ?=
+TEST_WORKERS ?= 2
 VENV := .venv
 BIN := $(VENV)/bin
 UV := $(BIN)/uv pip install --quiet --python $(BIN)/python --constraint constraints.txt
@@ -19,7 +20,7 @@ test: $(VENV)/.test
 	@echo "== format and lint"; $(BIN)/ruff format --check . && $(BIN)/ruff check .
 	@echo "== types"; $(BIN)/mypy
 	@echo "== import rules"; $(BIN)/lint-imports
-	@echo "== tests"; $(BIN)/python -m pytest $(ARGS)
+	@echo "== tests"; $(BIN)/python -m pytest -n $(TEST_WORKERS) --dist loadfile $(ARGS)
 
 format: $(VENV)/.test
 	@$(BIN)/ruff check --fix . ; $(BIN)/ruff format .

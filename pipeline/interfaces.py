@@ -157,3 +157,12 @@ class Sink(Protocol):
     def close(self) -> None:
         """Flush and release; may be called twice."""
         ...
+
+
+@runtime_checkable
+class InterruptibleSink(Sink, Protocol):
+    """A sink whose deliveries can take seconds."""
+
+    def interrupt(self) -> None:
+        """From any thread, for a stop that is due: the delivery under way ends soon, and no other is attempted."""
+        ...

@@ -43,6 +43,7 @@ class SourceFrame:
     evidence: bytes | None = None  # the JPEG or PNG bytes it was decoded from, where there are any
     disturbances: tuple[str, ...] = ()  # what the simulator did to this frame
     skipped: int = 0  # frames the source let pass on purpose since the last one (stale pictures of a camera)
+    lost: int = 0  # frames that the camera numbered since the last one and that never came
     name: str | None = None  # the file it came from, where it came from one
     origin: FrameOrigin | None = None  # None: the source's own
     part: str | None = None  # the part it shows; None: each picture is a part of its own

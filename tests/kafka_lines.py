@@ -65,6 +65,7 @@ class LineOptions:
     part_frames: int = 0  # frames of a part; 0: each frame is decided alone
     close_after_s: float = 1.0
     part_header: str = "part"
+    send_every_s: float = 0.02
 
 
 class PacedEncoder(FakeEncoder):
@@ -194,7 +195,8 @@ def line_of(
         sinks=sinks,
         metrics=Metrics(clock=clock, version="test"),
         capture_clock=clock,
-        queue_batches=4,
+        queue_batches=32,
+        publish_pace_s=options.send_every_s,
         ledger=ledger,
         parts=parts_of(options),
     )

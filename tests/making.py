@@ -40,11 +40,9 @@ def make_frame(sequence: int = 0, *, source_id: str = "cap-01", value: int = 7) 
     return Frame(make_ref(sequence, source_id=source_id), np.full((SIDE, SIDE, 3), value, np.uint8))
 
 
-def make_source_frame(value: int = 7, *, position: object = None, skipped: int = 0) -> SourceFrame:
+def make_source_frame(value: int = 7, *, position: object = None, skipped: int = 0, lost: int = 0) -> SourceFrame:
     image = np.full((48, 64, 3), value, np.uint8)
-    return SourceFrame(
-        image, captured_at=1.0, capture_time_source="host", received_at=1.0, position=position, skipped=skipped
-    )
+    return SourceFrame(image, 1.0, "host", received_at=1.0, position=position, skipped=skipped, lost=lost)
 
 
 def make_batch(n: int, *, size: int | None = None) -> Batch:

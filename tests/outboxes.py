@@ -28,6 +28,7 @@ class FakeDestination:
         self.takes_s = 0.0
         self.away = False
         self.closed = False
+        self.interrupted = False
         self.attempts: list[int] = []  # parcels in each
         self.received: list[Parcel] = []
 
@@ -48,6 +49,9 @@ class FakeDestination:
         if self.away:
             raise SinkError("expected a broker, got none, as the test says")
         self.received.extend(parcels)
+
+    def interrupt(self) -> None:
+        self.interrupted = True
 
     def close(self) -> None:
         self.closed = True

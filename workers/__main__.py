@@ -26,7 +26,7 @@ VERBS = {
     "drift": "Make references, see where the line stands, verify the audit log, approve or refuse.",
     "replay": "Score what was recorded again, with another head.",
     "texts": "Check and edit text dictionaries, have drafts suggested.",
-    "worker": "Run one stage of a line as a process of its own: capture or infer, joined by Kafka.",
+    "worker": "Run one stage of a line as a process of its own: capture, infer or recalibrate, joined by Kafka.",
     "kafka": "Make the topics of a line, check the broker.",
     "dlq": "List, show and replay dead letters.",
     "bench": "Measure the line beside its encoder alone, on this machine.",

@@ -43,6 +43,16 @@ class AdaptationFiles:
         return self.folder / "state.json"
 
     @property
+    def normal(self) -> Path:
+        """Since when the line is what it is now, see `adaptation.references.normal_of`."""
+        return self.folder / "normal.json"
+
+    @property
+    def safe(self) -> Path:
+        """Whether lines in other processes widen their review band, see `adaptation.live_file`."""
+        return self.folder / "safe.json"
+
+    @property
     def audit(self) -> Path:
         """The chain of who changed what."""
         return self.folder / "audit.jsonl"

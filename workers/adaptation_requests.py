@@ -47,6 +47,14 @@ class Request:
     values: Mapping[str, Value] = field(default_factory=dict)
 
 
+def product_name(text: str) -> str:
+    """As references and recording are kept under. Raises DataError for what is no name."""
+    name = text.strip()
+    if not name or len(name) > MAX_NAME or not name.isprintable():
+        raise DataError(f"product: expected 1 to {MAX_NAME} printable characters, got {text[:MAX_NAME]!r}")
+    return name
+
+
 def submit(files: AdaptationFiles, *, kind: RequestKind, by: str, at: float, **values: Value) -> Path:
     """Leave a request for the line; on return it survives a power cut. Raises DataError for a name that is none."""
     who = by.strip()

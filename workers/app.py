@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from types import TracebackType
@@ -23,9 +22,9 @@ from workers.config_cameras import CameraConfig
 from workers.gpu_memory import gpu_memory
 from workers.inference import LiveHead, TapLike
 from workers.ledger import Ledger
-from workers.line import Line, Say, quiet
+from workers.line import Beside, Line, Say, quiet
 from workers.metrics import Metrics
-from workers.opening import open_encoder, open_feeds, open_head, open_sinks
+from workers.opening import open_encoder, open_feeds, open_head, open_sinks, publish_pace_s
 from workers.opening_parts import OpenedTriggers, open_parts
 from workers.server import StatusServer
 from workers.sinks.results import ResultsSink
@@ -39,6 +38,10 @@ if TYPE_CHECKING:
 SERVER_STOP_S = 1.0
 
 
+def silent(_kind: str, _told: Mapping[str, Any]) -> None:
+    """Where nobody listens to alarms and heads."""
+
+
 class Pipeline:
     """A line in one process, cameras to labels. All methods belong to one thread; `results` may have its own.
 
@@ -47,10 +50,18 @@ class Pipeline:
             print(prediction.label, prediction.confidence)
     """
 
-    def __init__(self, config: LineConfig, *, carried: Sequence[CameraConfig] = (), say: Say = quiet) -> None:
+    def __init__(
+        self,
+        config: LineConfig,
+        *,
+        carried: Sequence[CameraConfig] = (),
+        recalibrates: bool = True,
+        say: Say = quiet,
+    ) -> None:
         """Build and check every part, start none. Raises the exact ClearlineError of what does not fit.
 
-        `carried` are cameras whose frames come over a topic: their regions are cut here.
+        `carried` are cameras whose frames come over a topic: their regions are cut here. `recalibrates` False leaves
+        adaptation to another process, which is sent what is decided here.
         """
         self._config = config
         self._stopped = False
@@ -68,7 +79,7 @@ class Pipeline:
         batcher, self.encoder_frames_per_second = _measured_batcher(config, encoder=encoder)
         self._results = ResultsSink()
         feeds = self._feeds(carried, encoder=encoder, clock=capture_clock)
-        sinks, ledger = self._sinks(feeds, clock=capture_clock)
+        sinks, ledger = self._sinks(feeds, carried=carried, clock=capture_clock)
         self._wall = Wall(clock=capture_clock)
         tap = self._make_tap()
         self.line = Line(
@@ -80,8 +91,9 @@ class Pipeline:
             metrics=metrics,
             capture_clock=capture_clock,
             queue_batches=config.batching.queue_frames,
+            publish_pace_s=publish_pace_s(config),
             tap=self._told_of_batches(tap),
-            beside=None if tap is None else self._adaptation(tap, encoder=encoder, metrics=metrics),
+            beside=self._beside(tap, encoder=encoder, live=opened.live, recalibrates=recalibrates),
             parts=open_parts(config, carried=carried, metrics=metrics),
             ledger=ledger,
         )
@@ -100,9 +112,20 @@ class Pipeline:
             triggers=self._triggers,
         )
 
-    def _sinks(self, feeds: Sequence[Feed], *, clock: SystemClock) -> tuple[list[Sink], Ledger]:
+    def _sinks(
+        self, feeds: Sequence[Feed], *, carried: Sequence[CameraConfig], clock: SystemClock
+    ) -> tuple[list[Sink], Ledger]:
         ledger, sources = Ledger(), [feed.source for feed in feeds]
-        return open_sinks(self._config, clock=clock, metrics=self._metrics, sources=sources, ledger=ledger), ledger
+        sinks = open_sinks(
+            self._config,
+            clock=clock,
+            metrics=self._metrics,
+            sources=sources,
+            ledger=ledger,
+            triggers=self._triggers,
+            carried=carried,
+        )
+        return sinks, ledger
 
     def _tell_of_head(self) -> None:
         """What is live, and whether the promised share of escapes is certified."""
@@ -129,32 +152,32 @@ class Pipeline:
 
         return Tap(clock=SystemClock())
 
-    def _adaptation(self, tap: Tap, *, encoder: EncoderBundle, metrics: Metrics) -> AdaptationLoop:
-        from workers.opening_adaptation import open_adaptation
+    def _beside(self, tap: Tap | None, *, encoder: EncoderBundle, live: LiveHead, recalibrates: bool) -> Beside | None:
+        """The loop, or the way to it; without adaptation only the registry is followed."""
+        if tap is not None and recalibrates:
+            return self._adaptation(tap, encoder=encoder)
+        from workers.opening_recalibration import open_follower, open_sender
 
+        follower = open_follower(self._config, encoder=encoder, live=live, swap=self._swap)
+        if tap is None:
+            return follower
+        return open_sender(self._config, tap=tap, follower=follower, clock=SystemClock(), metrics=self._metrics)
+
+    def _adaptation(self, tap: Tap, *, encoder: EncoderBundle) -> AdaptationLoop:
+        from workers.opening_adaptation import open_adaptation
+        from workers.opening_recalibration import open_topics
+
+        self._topics = open_topics(self._config, encoder=encoder)
         self.adaptation = open_adaptation(
             self._config,
             encoder=encoder,
             tap=tap,
             swap=self._swap,
             clock=SystemClock(),
-            metrics=metrics,
-            announce=self._announcing(encoder),
+            metrics=self._metrics,
+            announce=silent if self._topics is None else self._topics.announce,
         )
         return self.adaptation
-
-    def _announcing(self, encoder: EncoderBundle) -> Callable[[str, dict[str, Any]], None]:
-        """Alarms and heads to topics, where there are any; their labels come back the same way."""
-        if self._config.kafka is None:
-            return lambda _kind, _told: None
-        from workers.opening_kafka import AdaptationTopics
-        from workers.opening_review import open_answers
-
-        answers = functools.cache(lambda: open_answers(self._config, encoder=encoder, clock=SystemClock()))
-        self._topics = AdaptationTopics(
-            self._config, write_down=lambda label: answers().take([label]), clock=SystemClock()
-        )
-        return self._topics.announce
 
     def _told_of_batches(self, tap: Tap | None) -> TapLike:
         """The wall sees every batch, and so does adaptation where there is one."""

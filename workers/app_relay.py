@@ -5,6 +5,7 @@ from __future__ import annotations
 from importlib.metadata import version
 from typing import Any
 
+from pipeline.errors import ConfigError
 from workers.clock import SystemClock
 from workers.config import LineConfig
 from workers.kafka.topics import require_topics
@@ -29,6 +30,11 @@ class RelayPipeline:
         _, connection = connection_of(config)
         topic = frames_topic(config)
         self._triggers = OpenedTriggers(config, clock=clock, metrics=metrics)
+        if self._triggers.of("opcua"):
+            raise ConfigError(
+                "cameras: worker capture expected trigger.type http or mqtt, got opcua, whose server is the sink's of "
+                "`clearline run`; choose one of the others"
+            )
         require_topics(connection, [topic])
         self.line = RelayLine(
             feeds=open_relay_feeds(config, clock=clock, metrics=metrics, triggers=self._triggers),

@@ -137,10 +137,10 @@ class Capture:
 
     def _hand_over(self, taken: SourceFrame) -> None:
         cuts = self._cuts(self.source.source_id if taken.origin is None else taken.origin.source_id)
-        if taken.skipped:
-            n_lost = taken.skipped * len(cuts)
-            self._ledger.skipped(self.source.source_id, n_lost, reason="stale")
-            self._n_taken += taken.skipped
+        for n, reason in ((taken.skipped, "stale"), (taken.lost, "lost")):
+            if n:
+                self._ledger.skipped(self.source.source_id, n * len(cuts), reason=reason)
+                self._n_taken += n
         refs = tuple(self._ref(taken, roi_id, n_regions=len(cuts)) for roi_id in cuts)
         self._n_taken += 1
         self._ledger.captured(refs)

@@ -91,7 +91,7 @@ class Captures:
             clock=self._clock,
             drop_oldest=feed.drop_oldest,
             on_state=self._on_state,
-            on_frame=self._metrics.captured,
+            on_frame=self._metrics.frame_came,
             evidence_quality=feed.evidence_quality,
             on_wait=feed.on_wait,
         )

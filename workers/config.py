@@ -34,6 +34,8 @@ from workers.config_sinks import (
     ArchiveSinkConfig,
     JsonlSinkConfig,
     KafkaSinkConfig,
+    MqttSinkConfig,
+    OpcUaSinkConfig,
     OutboxConfig,
     SinkConfig,
     WebhookSinkConfig,
@@ -54,7 +56,9 @@ __all__ = [
     "JsonlSinkConfig",
     "KafkaSinkConfig",
     "LineConfig",
+    "MqttSinkConfig",
     "OnnxConfig",
+    "OpcUaSinkConfig",
     "OutboxConfig",
     "Problem",
     "ReplaySourceConfig",
@@ -244,7 +248,7 @@ class LineConfig(StrictModel):
     @classmethod
     def _sinks_differ(cls, sinks: tuple[SinkConfig, ...]) -> tuple[SinkConfig, ...]:
         require_different((str(sink.path.absolute()) for sink in sinks if sink.type == "jsonl"), what="paths")
-        require_different((sink.type for sink in sinks if sink.type in ("kafka", "archive")), what="types")
+        require_different((sink.type for sink in sinks if sink.type in ("kafka", "archive", "opcua")), what="types")
         return sinks
 
     @model_validator(mode="after")
@@ -259,8 +263,17 @@ class LineConfig(StrictModel):
     def _triggers_are_guarded(self) -> LineConfig:
         from workers.review.access import is_loopback
 
+        sinks = [sink.type for sink in self.sinks]
         for camera in self.cameras:
-            if camera.trigger is not None and camera.trigger.read_token() is None and not is_loopback(self.server.host):
+            if (trigger := camera.trigger) is None:
+                continue
+            if trigger.type != "http":
+                if sinks.count(trigger.type) != 1:
+                    raise ValueError(
+                        f"must have one sink of type {trigger.type} with trigger.type {trigger.type}, which shares its "
+                        f"connection, got {sinks.count(trigger.type)}"
+                    )
+            elif trigger.read_token() is None and not is_loopback(self.server.host):
                 raise ValueError(
                     f"must have trigger.token or token_file where other machines reach the port, got neither for "
                     f"camera {camera.id}, and server.host {self.server.host}"

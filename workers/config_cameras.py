@@ -161,6 +161,57 @@ class CameraSourceConfig(StrictModel):
         return self.url
 
 
+class RegionConfig(StrictModel):
+    """The part of the sensor that a camera sends."""
+
+    x: Annotated[int, Field(ge=0)] = 0
+    """Left edge, pixels."""
+    y: Annotated[int, Field(ge=0)] = 0
+    """Upper edge, pixels."""
+    width: Positive
+    """Pixels."""
+    height: Positive
+    """Pixels."""
+
+
+class GigeSourceConfig(StrictModel):
+    """A GigE Vision camera; needs the system library libaravis. What is null stays as the camera has it."""
+
+    type: Literal["gige"]
+    camera: str | None = None
+    """Its id, IP address or serial number; null: the first that answers."""
+    pixel_format: str | None = None
+    """Mono8, BayerRG8, RGB8, ..., in GenICam's spelling."""
+    exposure_us: Annotated[float, Field(gt=0)] | None = None
+    """Exposure time, microseconds."""
+    gain_db: float | None = None
+    """Gain, dB (in the camera's own unit where it has no other)."""
+    frame_rate: Annotated[float, Field(gt=0)] | None = None
+    """Pictures per second; with trigger software, the most that are asked for."""
+    region: RegionConfig | None = None
+    """The part of the sensor that is sent."""
+    trigger: Annotated[str, Field(pattern=r"^(free|software|[A-Z][A-Za-z0-9]*)$")] = "free"
+    """free: it runs freely; software: the line asks for each picture; or the input that triggers it, such as Line1."""
+    packet_size: Annotated[int, Field(ge=220, le=16_000)] | None = None
+    """Bytes; null: the largest that passes."""
+    packet_resend: bool = True
+    """Ask for lost packets again, where the camera can send them."""
+    buffers: Annotated[int, Field(ge=2, le=256)] = 8
+    """Pictures that may wait in memory while the line is busy."""
+    read_timeout_ms: Positive = 5000
+    """Longest wait for one picture; a camera on a trigger line may be silent for longer."""
+    stall_ms: Positive = 5000
+    """With incomplete pictures only for this long the camera counts as lost."""
+    frozen_ms: Annotated[int, Field(ge=0)] = 10_000
+    """With the same picture for this long the camera counts as lost; 0: never."""
+
+    @model_validator(mode="after")
+    def _pace_is_one(self) -> GigeSourceConfig:
+        if self.frame_rate is not None and self.trigger not in ("free", "software"):
+            raise ValueError(f"must not have a frame_rate when {self.trigger} triggers the camera: remove one of them")
+        return self
+
+
 class KafkaSourceConfig(StrictModel):
     """Frames from a topic, of as many cameras as write to it; needs the section `kafka`."""
 
@@ -185,7 +236,8 @@ class KafkaSourceConfig(StrictModel):
 
 
 SourceConfig = Annotated[
-    SimulateSourceConfig | ReplaySourceConfig | CameraSourceConfig | KafkaSourceConfig, Field(discriminator="type")
+    SimulateSourceConfig | ReplaySourceConfig | CameraSourceConfig | GigeSourceConfig | KafkaSourceConfig,
+    Field(discriminator="type"),
 ]
 
 
@@ -241,7 +293,7 @@ class CameraConfig(StrictModel):
     rois: Annotated[tuple[RoiConfig, ...], Field(min_length=1)] = (RoiConfig(id="full"),)
     """Each region is classified on its own."""
     policy: Policy | None = None
-    """When the queue is full; null: drop_oldest for a camera and a real-time simulator, block for everything else."""
+    """When the queue is full; null: drop_oldest for a camera that runs freely and a real-time simulator, else block."""
     queue_frames: Positive = 8
     """Frames that may wait for the encoder."""
     backoff: BackoffConfig = BackoffConfig()
@@ -275,6 +327,8 @@ class CameraConfig(StrictModel):
     def live(self) -> bool:
         """True when frames are made whether or not somebody reads."""
         source = self.source
+        if isinstance(source, GigeSourceConfig):
+            return source.trigger == "free"
         return source.type == "camera" or (source.type == "simulate" and source.speed == "real_time")
 
     @property

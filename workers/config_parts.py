@@ -42,16 +42,33 @@ class PartsConfig(StrictModel):
         return self
 
 
-class HttpTriggerConfig(StrictModel):
-    """POST /trigger/<camera> on the status port says that a part is there."""
+class _TriggerConfig(StrictModel):
+    """What all triggers have."""
 
-    type: Literal["http"]
     frames: Frames = 1
     """Pictures taken for each trigger."""
     timeout_ms: Positive = 1000
     """A trigger without a picture for so long is missed and counted; no later picture is taken for it."""
     queue: Positive = 8
     """Triggers that may wait for pictures; further ones are refused and counted."""
+
+
+class MqttTriggerConfig(_TriggerConfig):
+    """A message on the topic <prefix>/trigger/<camera>, with the part id or empty, on the broker of the sink mqtt."""
+
+    type: Literal["mqtt"]
+
+
+class OpcUaTriggerConfig(_TriggerConfig):
+    """A write to the node Clearline/<camera>/Trigger, with the part id or "", on the server of the sink opcua."""
+
+    type: Literal["opcua"]
+
+
+class HttpTriggerConfig(_TriggerConfig):
+    """POST /trigger/<camera> on the status port says that a part is there."""
+
+    type: Literal["http"]
     token: SecretStr | None = None
     """What Authorization: Bearer must hold; better ${TRIGGER_TOKEN}, or the next. Needed unless on loopback."""
     token_file: Path | None = None
@@ -74,4 +91,4 @@ class HttpTriggerConfig(StrictModel):
         return None if self.token is None else self.token.get_secret_value()
 
 
-TriggerConfig = HttpTriggerConfig
+TriggerConfig = Annotated[HttpTriggerConfig | MqttTriggerConfig | OpcUaTriggerConfig, Field(discriminator="type")]

@@ -35,6 +35,7 @@ class LiveHead:
 
     head: Head
     decider: Decider
+    safe: bool = False  # its review band is wider until a drift is settled
 
 
 TapLike = Callable[[Batch, Features, Scores, Sequence[Prediction], LiveHead], None]

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 from pipeline.batcher import Batcher
-from pipeline.interfaces import Encoder, Sink
+from pipeline.interfaces import Encoder, InterruptibleSink, Sink
 from pipeline.types import Batch, Prediction
 from workers.backoff import Backoff
 from workers.capture import Item
@@ -23,6 +23,7 @@ from workers.supervisor import Stage, Supervisor
 from workers.tally import Tally, TallySummary
 
 SINK_RETRY_S = (0.1, 5.0)  # first and longest wait before a refusing sink is asked again
+SINK_GRACE_S = 6.0  # for sinks that were interrupted: one that is connecting, or finding out why not, ends in it
 
 
 class Beside(Protocol):
@@ -51,6 +52,7 @@ class Line:
         metrics: Metrics,
         capture_clock: SystemClock,
         queue_batches: int,
+        publish_pace_s: float = 0.0,
         tap: TapLike | None = None,
         beside: Beside | None = None,
         parts: PartsPlan | None = None,
@@ -59,6 +61,7 @@ class Line:
         """`capture_clock` is the one the sources wait on: it is closed when the line stops.
 
         With `parts` the frames of some cameras are decided part by part. `ledger` where a sink has to know it too.
+        Deliveries to the sinks begin at least `publish_pace_s` apart.
         """
         self._publish_clock = SystemClock()
         self._clock = SystemClock()
@@ -71,7 +74,7 @@ class Line:
         self._outcomes: Channel[list[Outcome]] = Channel(capacity=queue_batches, clock=self._clock)
         self._captures = Captures(feeds, frames=self._frames, ledger=self.ledger, metrics=metrics, clock=capture_clock)
         self._inference = self._make_inference(encoder, live=live, batcher=batcher, tap=tap, parts=parts)
-        self._publish = self._make_publish()
+        self._publish = self._make_publish(publish_pace_s)
         self._beside = beside
         self._supervisor = Supervisor(self._stages(), clock=self._clock)
         metrics.bind_ledger(self.ledger.counts)
@@ -158,7 +161,7 @@ class Line:
             parts=parts,
         )
 
-    def _make_publish(self) -> Publish:
+    def _make_publish(self, pace_s: float) -> Publish:
         return Publish(
             outcomes=self._outcomes,
             sinks=self._sinks,
@@ -167,18 +170,22 @@ class Line:
             backoff=lambda: Backoff(initial_s=SINK_RETRY_S[0], cap_s=SINK_RETRY_S[1]),
             on_delivered=self._on_delivered,
             on_sink=self._metrics.sink_attempted,
+            pace_s=pace_s,
         )
 
     def _stages(self) -> list[Stage]:
         return [
             Stage("capture", self._captures.runs, self._captures.close, self._frames.close),
             Stage("inference", [self._inference.run], self._frames.close, self._outcomes.close),
-            Stage("publish", [self._publish.run], self._outcomes.close, self._abandon_sinks),
+            Stage("publish", [self._publish.run], self._outcomes.close, self._abandon_sinks, SINK_GRACE_S),
             *([] if self._beside is None else [Stage("adaptation", [self._beside.run], self._beside.close)]),
         ]
 
     def _abandon_sinks(self) -> None:
         self._publish.abandon()
+        for sink in self._sinks:
+            if isinstance(sink, InterruptibleSink):
+                sink.interrupt()
         self._publish_clock.close()
 
     def _on_batch(self, batch: Batch, infer_s: float) -> None:

@@ -23,7 +23,8 @@ MAX_PAIRS = 500  # of classes that are told apart only just
 CLOSE_RATIO = 0.5  # of the rival's probability to the label's: from here on the label is a close call
 OVERFLOW = "other"
 _BY_NAME = {spec.name.removeprefix(PREFIX): spec for spec in CATALOGUE}
-_ACCOUNTS = ("captured_total", "delivered_total", "dropped_total", "dead_lettered_total")  # a ledger replaces them
+_ACCOUNTS = ("captured_total", "delivered_total", "dropped_total", "dead_lettered_total")
+_BALANCES = ("in_flight", "conservation_error")
 _NO_DROPS = {"queue_full": 0, "stale": 0}  # there from the start, so a rate can see the first
 _NO_LETTERS = {"undecodable": 0}
 _SHED_REASONS = ("bytes", "age", "corrupt")
@@ -60,7 +61,7 @@ ReadLedger = Callable[[], Mapping[str, Balance]]
 class _Family:
     """One metric with its label children kept, so that a call per frame is one dictionary look-up."""
 
-    def __init__(self, spec: MetricSpec, *, registry: CollectorRegistry | None) -> None:
+    def __init__(self, spec: MetricSpec, *, registry: CollectorRegistry) -> None:
         self.spec = spec
         self.metric = _build(spec, registry=registry)
         self._children: dict[tuple[str, ...], Any] = {}
@@ -84,24 +85,19 @@ class _Family:
 
 
 class _Accounts(Collector):
-    """The frame counters: from the ledger, in one consistent reading per source, or as they were pushed."""
+    """The frame counters, from the ledger at each scrape: one consistent reading per source."""
 
-    def __init__(self, pushed: Sequence[_Family]) -> None:
-        self._pushed = pushed
-        self.read: ReadLedger | None = None
+    def __init__(self) -> None:
+        self.read: ReadLedger = dict
         self.forgotten: set[str] = set()
 
     def describe(self) -> Iterable[Metric]:
         return []
 
     def collect(self) -> Iterable[Metric]:
-        if self.read is None:
-            for pushed in self._pushed:
-                yield from pushed.metric.collect()
-            return
         balances = {source: one for source, one in self.read().items() if source not in self.forgotten}
         captured, delivered, dropped, dead = (_counter_family(name) for name in _ACCOUNTS)
-        in_flight, error = (_gauge_family(name) for name in ("in_flight", "conservation_error"))
+        in_flight, error = (_gauge_family(name) for name in _BALANCES)
         for source, balance in balances.items():
             captured.add_metric([source], balance.captured)
             delivered.add_metric([source], balance.delivered)
@@ -135,14 +131,13 @@ class Metrics:
         self._clock = clock
         self._utc_offset = clock.utc() - clock.monotonic()
         registry = self._registry = CollectorRegistry(auto_describe=False)
-        by_ledger = {*_ACCOUNTS, "in_flight", "conservation_error"}
+        by_ledger = {*_ACCOUNTS, *_BALANCES}
         self._families = {
-            name: _Family(spec, registry=None if name in by_ledger else registry) for name, spec in _BY_NAME.items()
+            name: _Family(spec, registry=registry) for name, spec in _BY_NAME.items() if name not in by_ledger
         }
-        self._accounts = _Accounts([self._families[name] for name in _ACCOUNTS])
+        self._accounts = _Accounts()
         registry.register(self._accounts)
         ProcessCollector(registry=registry)
-        self._captured, self._delivered, self._dropped, self._dead = (self._families[name] for name in _ACCOUNTS)
         self._last_frame = self._families["source_last_frame_timestamp_seconds"]
         self._readings: list[Callable[[], Iterable[Reading]]] = []
         self._results = self._families["results_total"]
@@ -156,28 +151,12 @@ class Metrics:
         self._inference = self._families["inference_seconds"]
         self._families["build_info"].at(version, platform.python_version()).set(1)
 
-    def captured(self, source_id: str, n: int = 1) -> None:
-        """`n` frames came just now."""
-        self._captured.at(source_id).inc(n)
+    def frame_came(self, source_id: str) -> None:
+        """A picture came just now; it is counted by the ledger."""
         self._last_frame.at(source_id).set(self._clock.utc())
 
-    def dropped(self, source_id: str, reason: str, n: int = 1) -> None:
-        """`n` frames were given up by policy."""
-        self._dropped.at(source_id, reason).inc(n)
-
-    def delivered(self, source_id: str, n: int) -> None:
-        """Every sink has `n` more."""
-        self._delivered.at(source_id).inc(n)
-
-    def dead_lettered(self, source_id: str, reason: str) -> None:
-        """One item was kept aside."""
-        self._dead.at(source_id, reason).inc()
-
     def bind_ledger(self, read: ReadLedger) -> None:
-        """Take all frame counters from `read` at each scrape, with in flight and the conservation error.
-
-        From then on `captured` only notes the time of the frame, and what else was pushed to these counters is unused.
-        """
+        """Take all frame counters from `read` at each scrape, with in flight and the conservation error."""
         self._accounts.read = read
 
     def source_state(self, source_id: str, state: str) -> None:
@@ -284,7 +263,7 @@ class Metrics:
         return encode(_WithoutCreated(self._registry)), content_type
 
 
-def _build(spec: MetricSpec, *, registry: CollectorRegistry | None) -> Any:
+def _build(spec: MetricSpec, *, registry: CollectorRegistry) -> Any:
     about = f"{spec.meaning} {spec.action}"
     if spec.kind == "counter":
         return Counter(spec.name, about, spec.labels, registry=registry)

@@ -106,6 +106,12 @@ ADAPTATION: tuple[MetricSpec, ...] = (
         meaning="Parts that the adaptation loop was too slow for; their results went out all the same.",
         action="Growing: the machine is too small for the loop beside the line.",
     ),
+    counter(
+        "adaptation_unreadable",
+        "messages",
+        meaning="Messages on the topic of decided batches that could not be read.",
+        action="Run workers of one version.",
+    ),
     gauge(
         "recording_bytes",
         "bytes",

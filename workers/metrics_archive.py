@@ -16,8 +16,9 @@ ARCHIVE: tuple[MetricSpec, ...] = (
         "archive_missed",
         "pictures",
         labels="reason",
-        meaning="Pictures that should have been kept and were not: no_picture, too_large, disk or index.",
-        action="disk: free space, or lower max_gb; index: the log names the reason; no_picture: look at the source.",
+        meaning="Pictures that should have been kept and were not: no_picture, too_large, disk, index or queue.",
+        action="disk: free space, or lower max_gb; queue: the distant target is away or slow; index: see the log; "
+        "no_picture: look at the source.",
     ),
     counter(
         "archive_shed",
@@ -31,5 +32,11 @@ ARCHIVE: tuple[MetricSpec, ...] = (
         "bytes",
         meaning="Bytes of the pictures in the archive.",
         action="Above max_gb: pinned pictures alone take more; unpin some.",
+    ),
+    gauge(
+        "archive_queue_bytes",
+        "bytes",
+        meaning="Bytes of the pictures that wait in memory for a distant archive.",
+        action="Near queue_mb: the target is away or slower than the line; the log names the reason.",
     ),
 )

@@ -53,8 +53,8 @@ CATALOGUE: tuple[MetricSpec, ...] = (
         "dropped",
         "frames",
         labels="source reason",
-        meaning="Frames given up by policy, by reason.",
-        action="Growing: the encoder is slower than the cameras; lower fps, use fewer regions, or add workers.",
+        meaning="Frames given up by policy, or numbered by the camera and never received (lost), by reason.",
+        action="Growing: the encoder is slower than the cameras; lower fps or add workers. Lost: look at the network.",
     ),
     counter(
         "dead_lettered",

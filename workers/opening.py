@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from pipeline.decision import Decider, HeadIdentity
@@ -19,10 +20,18 @@ from pipeline.texts.bank import build_zero_shot
 from pipeline.texts.dictionary import load_dictionary
 from workers.capture import Cut
 from workers.captures import Feed
-from workers.config import ArchiveSinkConfig, JsonlSinkConfig, KafkaSinkConfig, LineConfig
+from workers.config import (
+    ArchiveSinkConfig,
+    JsonlSinkConfig,
+    KafkaSinkConfig,
+    LineConfig,
+    OpcUaSinkConfig,
+    WebhookSinkConfig,
+)
 from workers.config_cameras import (
     CameraConfig,
     CameraSourceConfig,
+    GigeSourceConfig,
     KafkaSourceConfig,
     ReplaySourceConfig,
     SimulateSourceConfig,
@@ -32,9 +41,10 @@ from workers.ledger import Ledger
 from workers.metrics import Metrics
 from workers.opening_decision import Policy, decision_policy
 from workers.opening_parts import OpenedTriggers
-from workers.opening_sinks import open_archive, open_webhook
+from workers.opening_sinks import open_archive, open_mqtt, open_opcua, open_webhook
 from workers.sinks.jsonl import JsonlSink
 from workers.sources.camera import CameraSource
+from workers.sources.gige_reader import GigeReader, GigeSettings, gige_url
 from workers.sources.replay import ReplaySource
 from workers.sources.simulate import SimulateSource
 
@@ -167,6 +177,8 @@ def open_source(camera: CameraConfig, *, config: LineConfig, clock: Clock, metri
             loop=given.loop,
             labels=given.labels,
         )
+    if isinstance(given, GigeSourceConfig):
+        return _gige(camera.id, given=given, clock=clock)
     return _camera(camera.id, given=given, clock=clock)
 
 
@@ -197,12 +209,51 @@ def _camera(source_id: str, *, given: CameraSourceConfig, clock: Clock) -> Camer
     )
 
 
+def publish_pace_s(config: LineConfig) -> float:
+    """How far apart deliveries begin, in seconds: as topics want it; 0 where there are none."""
+    return max((sink.send_every_ms for sink in config.sinks if isinstance(sink, KafkaSinkConfig)), default=0.0) / 1e3
+
+
+def _gige(source_id: str, *, given: GigeSourceConfig, clock: Clock) -> CameraSource:
+    region = given.region
+    settings = GigeSettings(
+        camera=given.camera,
+        pixel_format=given.pixel_format,
+        exposure_us=given.exposure_us,
+        gain_db=given.gain_db,
+        frame_rate=given.frame_rate,
+        region=None if region is None else (region.x, region.y, region.width, region.height),
+        trigger=given.trigger,
+        packet_size=given.packet_size,
+        packet_resend=given.packet_resend,
+        n_buffers=given.buffers,
+    )
+    return CameraSource(
+        source_id,
+        url=gige_url(given.camera),
+        clock=clock,
+        read_timeout_ms=given.read_timeout_ms,
+        stall_ms=given.stall_ms,
+        frozen_ms=given.frozen_ms,
+        reader=partial(GigeReader, settings=settings),
+        live=given.trigger == "free",
+    )
+
+
 def open_sinks(
-    config: LineConfig, *, clock: Clock, metrics: Metrics, sources: Sequence[Source], ledger: Ledger
+    config: LineConfig,
+    *,
+    clock: Clock,
+    metrics: Metrics,
+    sources: Sequence[Source],
+    ledger: Ledger,
+    triggers: OpenedTriggers,
+    carried: Sequence[CameraConfig] = (),
 ) -> list[Sink]:
     """Files are opened now, so that an unwritable path is an error before the first frame; brokers are not.
 
-    `ledger` is the line's: what is exactly once asks it for frames under way.
+    `ledger` is the line's: what is exactly once asks it for frames under way. `triggers` for those who
+    come in where results go out.
     """
     opened: list[Sink] = []
     for n, sink in enumerate(config.sinks):
@@ -212,9 +263,16 @@ def open_sinks(
             opened.append(_kafka(sink, config=config, clock=clock, metrics=metrics, sources=sources, ledger=ledger))
         elif isinstance(sink, ArchiveSinkConfig):
             opened.append(open_archive(sink, clock=clock, metrics=metrics))
+        elif isinstance(sink, OpcUaSinkConfig):
+            cameras = [one for one in (*carried, *config.cameras) if not isinstance(one.source, KafkaSourceConfig)]
+            regions = [(camera.id, roi.id) for camera in cameras for roi in camera.rois]
+            opened.append(open_opcua(sink, regions=regions, triggers=triggers.of("opcua"), clock=clock))
         else:
-            name = f"webhook-{n}" if sum(one.type == "webhook" for one in config.sinks) > 1 else "webhook"
-            opened.append(open_webhook(sink, clock=clock, metrics=metrics, name=name))
+            name = f"{sink.type}-{n}" if sum(one.type == sink.type for one in config.sinks) > 1 else sink.type
+            if isinstance(sink, WebhookSinkConfig):
+                opened.append(open_webhook(sink, clock=clock, metrics=metrics, name=name))
+            else:
+                opened.append(open_mqtt(sink, clock=clock, metrics=metrics, name=name))
     return opened
 
 

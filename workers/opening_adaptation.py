@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from pipeline.adaptation.drift.limits import FalseAlarmBudget
 from pipeline.adaptation.drift.profile import ReferenceRules
 from pipeline.adaptation.gate.conditions import GateSettings
 from pipeline.adaptation.gate.costs import CostMatrix
@@ -25,7 +26,7 @@ from pipeline.interfaces import Clock
 from workers.adaptation.acting import Acting, Doing, Terms, safe_policy
 from workers.adaptation.asking import HOUR_S, Asking
 from workers.adaptation.audits import Audits
-from workers.adaptation.chain import last_product
+from workers.adaptation.chain import current_product
 from workers.adaptation.loop import TICK_S, AdaptationLoop, Beside
 from workers.adaptation.pictures import PictureStore
 from workers.adaptation.references import References
@@ -47,6 +48,7 @@ from workers.opening_decision import cost_matrix
 PICTURE_BYTES = 500_000_000
 SAFE_LEAST = 0.9  # of P(label) while a drift is open; below it a person looks
 DAY_S = 86_400.0
+MAX_FLIP_RATE = 0.5  # a drift that costs a fifth of the accuracy needs a third of the decisions changed
 LOCK_WAIT_S = 10.0  # for a command that is just writing
 
 
@@ -100,7 +102,7 @@ class _Opening:
     ) -> None:
         self._config, self._given, self._files, self._encoder, self._pace = config, given, files, encoder, pace
         self._rules = pace.rules or rules_of(given.drift)
-        self._product = last_product(files.audit) or given.product
+        self._product, self._product_since = current_product(files.audit, configured=given.product)
 
     def loop(
         self,
@@ -215,6 +217,7 @@ class _Opening:
             pictures=pictures,
             encoder=self._encoder.image.info,
             product=self._product,
+            product_since=self._product_since,
             teach=labels.teach,
             per_hour=labels.per_hour,
             expire_s=labels.expire_hours * HOUR_S,
@@ -237,12 +240,12 @@ class _Opening:
 
     def _references(self, head: LineHead, *, asking: Asking) -> References:
         rules = self._rules
-        rate = self._given.drift.false_alarms / (self._given.drift.false_alarm_days * DAY_S)
+        budget = budget_of(self._given.drift)
         return References(
-            self._files.folder / "normal.json",
+            self._files.normal,
             child=Child("workers.adaptation.rereference", folder=self._files.folder / "training"),
             job=lambda number, since: head.reference_job(
-                number, product=asking.product, since=since, rules=rules, false_alarms_per_s=rate
+                number, product=asking.product, since=max(since, asking.product_since), rules=rules, budget=budget
             ),
             milestones=(rules.advisory_parts, rules.active_parts, rules.mix_active_parts),
         )
@@ -269,6 +272,7 @@ class _Opening:
                 min_frames=gate.min_frames,
                 max_labels=labels.gate,
                 max_hours=gate.max_hours,
+                max_flip_rate=MAX_FLIP_RATE,
                 golden_min_per_class=1,  # small classes are judged together
                 inclusion_floor=INCLUSION,
                 accept_inclusion_floor=INCLUSION,
@@ -288,6 +292,11 @@ def rules_of(drift: DriftConfig) -> ReferenceRules:
         mix_active_parts=drift.mix_active_parts,
         correlation_times=drift.correlation_times,
     )
+
+
+def budget_of(drift: DriftConfig) -> FalseAlarmBudget:
+    """How often a healthy camera may call somebody."""
+    return FalseAlarmBudget(drift.false_alarms, drift.false_alarm_days)
 
 
 def _gather(number: int, *, references: References, watch: Watch) -> None:

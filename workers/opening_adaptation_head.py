@@ -11,6 +11,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from pipeline.adaptation.drift.limits import FalseAlarmBudget
 from pipeline.adaptation.drift.profile import ReferenceRules
 from pipeline.adaptation.support.exemplars import Caps, Exemplar, SupportContext, as_fp16
 from pipeline.adaptation.support.replaying import RecordingReader
@@ -126,7 +127,7 @@ class LineHead:
         return job_to_json(job)
 
     def reference_job(
-        self, number: int, *, product: str, since: float, rules: ReferenceRules, false_alarms_per_s: float
+        self, number: int, *, product: str, since: float, rules: ReferenceRules, budget: FalseAlarmBudget
     ) -> ReferenceJob:
         """References of a version from the recording."""
         return ReferenceJob(
@@ -138,7 +139,7 @@ class LineHead:
             since=since,
             encoder=asdict(self._info),
             rules=asdict(rules),
-            false_alarms_per_s=false_alarms_per_s,
+            budget=asdict(budget),
         )
 
     def _kept_pool(self) -> str | None:

@@ -18,7 +18,7 @@ from workers.config_cameras import CameraConfig, KafkaSourceConfig
 from workers.config_kafka import KafkaConfig
 from workers.kafka.connection import KafkaConnection, quiet_client_logs
 from workers.kafka.consumer import ConsumerTerms
-from workers.kafka.packing import STATE_AFTER, Packer, Topics
+from workers.kafka.packing import Packer, Topics
 from workers.kafka.producer import ParcelProducer
 from workers.ledger import Ledger
 from workers.metrics import Metrics
@@ -27,6 +27,7 @@ from workers.opening_parts import OpenedTriggers
 from workers.outbox import OutboxSink
 from workers.relay import jpeg_cut
 from workers.sinks.kafka import KafkaDestination, KafkaSink, TransactionalKafkaSink
+from workers.sinks.states import STATE_AFTER
 from workers.sources.kafka import KafkaSource
 
 TOPICS_STOP_S = 3.0
@@ -149,6 +150,12 @@ def open_relay_feeds(config: LineConfig, *, clock: Clock, metrics: Metrics, trig
         )
         for camera in config.cameras
     ]
+
+
+def embeddings_topic(config: LineConfig) -> str:
+    """Where inference workers write what they decided and the recalibration worker reads it."""
+    section, _ = connection_of(config)
+    return f"{section.topics_prefix}.embeddings.v1"
 
 
 class AdaptationTopics:

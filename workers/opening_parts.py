@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 
 from starlette.types import ASGIApp
@@ -10,12 +11,13 @@ from starlette.types import ASGIApp
 from pipeline.interfaces import Clock, Source
 from pipeline.parts import PartRule
 from pipeline.types import FrameRef
-from workers.config import LineConfig
+from workers.config import LineConfig, MqttSinkConfig
 from workers.config_cameras import CameraConfig
 from workers.metrics import Metrics
+from workers.opening_sinks import mqtt_connection
 from workers.part_decisions import PartsPlan
 from workers.triggers.http import HttpTrigger, trigger_app
-from workers.triggers.queue import TriggerInput, TriggerQueue, Triggers
+from workers.triggers.queue import Fire, TriggerInput, TriggerQueue, Triggers
 from workers.triggers.source import TriggeredSource
 
 TRIGGER_COUNTS = ("given", "missed", "overflow")
@@ -67,13 +69,19 @@ class OpenedTriggers:
                 metrics.adaptation(f"trigger_{what}_total", 0, camera_id)
             metrics.adaptation("trigger_blocked_seconds_total", 0, camera_id)
         triggers = Triggers(self._queues, clock=clock, note=self._note)
+        self._fire = triggers.fire
+        self._types = {camera.id: camera.trigger.type for camera in config.cameras if camera.trigger is not None}
         http = {
             camera.id: HttpTrigger(_encoded(camera.trigger.read_token()), camera.trigger.per_s)
             for camera in config.cameras
             if camera.trigger is not None and camera.trigger.type == "http"
         }
         self.app: ASGIApp | None = trigger_app(http, fire=triggers.fire, clock=clock) if http else None
-        self._inputs: list[TriggerInput] = []
+        self._inputs: list[TriggerInput] = [*_mqtt(config, fire=triggers.fire)]
+
+    def of(self, kind: str) -> dict[str, Fire]:
+        """How to fire each camera with a trigger of that type."""
+        return {camera: self._fire for camera, known in self._types.items() if known == kind}
 
     def around(self, camera: CameraConfig, *, source: Source) -> Source:
         """The source that waits for the camera's triggers; the source itself where it has none."""
@@ -110,6 +118,18 @@ class OpenedTriggers:
 
     def _blocked(self, camera: str, seconds: float) -> None:
         self._metrics.adaptation("trigger_blocked_seconds_total", seconds, camera)
+
+
+def _mqtt(config: LineConfig, *, fire: Fire) -> Iterator[TriggerInput]:
+    """On the broker of the line's sink, as a client of its own. Raises ConfigError without the extra."""
+    cameras = [one.id for one in config.cameras if one.trigger is not None and one.trigger.type == "mqtt"]
+    if not cameras:
+        return
+    from workers.triggers.mqtt import MqttTriggers
+
+    [sink] = (sink for sink in config.sinks if isinstance(sink, MqttSinkConfig))
+    connection = replace(mqtt_connection(sink), client_id=f"{sink.client_id}-triggers", status_topic="")
+    yield MqttTriggers(connection, cameras={f"{sink.prefix}/trigger/{camera}": camera for camera in cameras}, fire=fire)
 
 
 def _encoded(token: str | None) -> bytes | None:

@@ -16,13 +16,15 @@ from pipeline.heads import registry
 from pipeline.texts.dictionary import load_dictionary
 from workers.adaptation_files import AdaptationFiles
 from workers.clock import SystemClock
-from workers.config import LineConfig
+from workers.config import ArchiveSinkConfig, LineConfig
 from workers.config_loading import read_secret
 from workers.config_review import ReviewUserConfig
+from workers.opening_sinks import open_archive_reader
 from workers.review.access import Access, Role, User, is_loopback, password_hash, token_hash
 from workers.review.answers import Answers
 from workers.review.app import review_app
 from workers.review.line_backend import LineBackend, Picture
+from workers.sinks.archive_reader import ArchiveReader
 from workers.wall import Wall
 
 log = structlog.get_logger()
@@ -45,13 +47,13 @@ def open_review(
         return None
     head, adaptation = config.head, config.adaptation
     files = None if adaptation is None else AdaptationFiles(adaptation.folder)
-    kept = _kept_pictures(files)
+    kept, archive = _kept_pictures(files), _archive(config)
     backend = LineBackend(
         wall=wall,
         sources=sources,
         state=state,
         answers=None if files is None else open_answers(config, encoder=encoder, clock=clock),
-        picture=kept,
+        picture=lambda event_id: kept(event_id) or (None if archive is None else archive.read(event_id)),
         files=files,
         heads=head.registry / head.name,
         names={} if head.texts is None else {c.class_id: c.name for c in load_dictionary(head.texts).classes},
@@ -84,12 +86,18 @@ def _kept_pictures(files: AdaptationFiles | None) -> Picture:
     return PictureStore(files.folder / "pictures", max_bytes=0).read
 
 
+def _archive(config: LineConfig) -> ArchiveReader | None:
+    """Where the line keeps whole pictures."""
+    given = next((sink for sink in config.sinks if isinstance(sink, ArchiveSinkConfig)), None)
+    return None if given is None else open_archive_reader(given)
+
+
 def open_answers(config: LineConfig, *, encoder: EncoderBundle, clock: SystemClock) -> Answers:
     """Questions and labels of a line with adaptation, on a connection of their own. Raises ConfigError without it."""
     if config.adaptation is None:
         raise ConfigError("labels: expected the section adaptation, got none; see configs/example.yaml")
     files = AdaptationFiles(config.adaptation.folder)
-    kept = _kept_pictures(files)
+    kept, archive = _kept_pictures(files), _archive(config)
     live = registry.load(config.head.registry / config.head.name, encoder=None)
     return Answers(
         SupportStore(files.support, encoder=encoder.image.info),
@@ -97,6 +105,7 @@ def open_answers(config: LineConfig, *, encoder: EncoderBundle, clock: SystemClo
         knows_event=lambda event_id: kept(event_id) is not None,
         clock=clock,
         zone=None,
+        on_labelled=(lambda _event_id: None) if archive is None else archive.pin,
     )
 
 

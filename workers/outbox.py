@@ -37,6 +37,10 @@ class Destination(Protocol):
         """
         ...
 
+    def interrupt(self) -> None:
+        """From any thread: `send` is to end soon, and may fail from now on."""
+        ...
+
     def close(self) -> None:
         """Release; may be called twice."""
         ...
@@ -59,7 +63,7 @@ class OutboxSink:
     Beyond `max_bytes` or `max_age_s` the oldest is shed and `on_shed(n, reason)` told: "bytes", "age", or "corrupt" for
     what was in a damaged file (1 where it cannot be counted). `max_bytes` counts parcels; the file takes a tenth
     more (up to twice as much where parcels are 6 to 16 kB), and the log beside it about 6 MB. One thread calls
-    everything but `depth` and `failing`, which any may ask.
+    everything but `depth`, `failing` and `interrupt`, which any may ask.
     """
 
     def __init__(
@@ -87,6 +91,7 @@ class OutboxSink:
         self._portion = FIRST_PORTION
         self._n_shed = 0  # since something last began to wait
         self._closed = False
+        self._interrupted = False
         self.failing: str | None = None  # what the destination said last, while it refuses
         self._store = OutboxStore(path, on_corrupt=lambda n: self._shed(1 if n is None else n, "corrupt"))
         if self._store.waiting.n_rows:
@@ -115,6 +120,16 @@ class OutboxSink:
         self._drain()
         if self._store.untidy and not self._store.waiting.n_rows:
             self._store.tidy()
+
+    def interrupt(self) -> None:
+        """Nothing more is sent: what comes goes to the file, and what is there waits for the next start."""
+        self._interrupted = True
+        self._destination.interrupt()
+
+    def touch(self) -> None:
+        """Send nothing, where nothing waits: for a destination that is to stay connected."""
+        if not self._closed and not self._store.waiting.n_rows and self._may_try():
+            self._send([])
 
     def close(self) -> None:
         """Drain once more, release file and destination; what still waits is found by the next start."""
@@ -187,7 +202,7 @@ class OutboxSink:
         return True
 
     def _may_try(self) -> bool:
-        return self._clock.monotonic() >= self._retry_at
+        return not self._interrupted and self._clock.monotonic() >= self._retry_at
 
     def _now(self) -> float:
         """UTC as it was at the start, plus the time that passed since."""

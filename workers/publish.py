@@ -33,8 +33,13 @@ class Publish:
         backoff: Callable[[], Backoff],
         on_delivered: Callable[[Sequence[Prediction]], None],
         on_sink: Callable[[str, int, float | None], None],
+        pace_s: float = 0.0,
     ) -> None:
-        """`on_sink(sink, n, seconds)` is told of every attempt; seconds is None for one that failed."""
+        """`on_sink(sink, n, seconds)` is told of every attempt; seconds is None for one that failed.
+
+        Deliveries begin at least `pace_s` apart, since a sink may cost by the delivery and hardly by the result. What
+        comes after a quiet moment is delivered at once.
+        """
         self._outcomes = outcomes
         self._sinks = sinks
         self._ledger = ledger
@@ -42,6 +47,7 @@ class Publish:
         self._backoff = backoff
         self._on_delivered = on_delivered
         self._on_sink = on_sink
+        self._pace_s = pace_s
         self._abandoned = False
         self.failing: str | None = None  # what a sink said last, while it refuses
 
@@ -58,8 +64,12 @@ class Publish:
                 sink.close()
 
     def _run(self) -> None:
+        next_at = self._clock.monotonic()
         while True:
+            if (early_s := next_at - self._clock.monotonic()) > 0.0:
+                self._clock.wait(early_s)
             outcomes = list(chain.from_iterable(self._outcomes.take(timeout_s=IDLE_S)))
+            next_at = self._clock.monotonic() + self._pace_s
             for kind, run in groupby(outcomes, key=type):  # in order: a transaction may end between any two runs
                 if kind is Prediction:
                     self._deliver([one for one in run if isinstance(one, Prediction)])

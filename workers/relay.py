@@ -68,6 +68,7 @@ class Relay:
     def abandon(self) -> None:
         """Give up on a broker that does not answer: what it has not taken is dropped and counted."""
         self._abandoned = True
+        self._producer.interrupt()
 
     def run(self) -> None:
         """Return when the frames channel is closed and empty. Upstream the policy of each source rules."""

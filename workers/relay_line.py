@@ -14,7 +14,7 @@ from workers.clock import SystemClock
 from workers.kafka.packing import Packer
 from workers.kafka.producer import ParcelProducer
 from workers.ledger import Counts, Ledger
-from workers.line import SINK_RETRY_S
+from workers.line import SINK_GRACE_S, SINK_RETRY_S
 from workers.metrics import Metrics
 from workers.relay import Relay
 from workers.supervisor import Stage, Supervisor
@@ -109,7 +109,7 @@ class RelayLine:
     def _stages(self) -> list[Stage]:
         return [
             Stage("capture", self._captures.runs, self._captures.close, self._frames.close),
-            Stage("relay", [self._relay.run], self._frames.close, self._abandon),
+            Stage("relay", [self._relay.run], self._frames.close, self._abandon, SINK_GRACE_S),
         ]
 
     def _abandon(self) -> None:

@@ -14,19 +14,21 @@ from pipeline.interfaces import Clock
 log = structlog.get_logger()
 
 GRACE_S = 1.0  # for the last words of a stage that was abandoned
+RESERVED_RATIO = 0.75  # of the time for a stop: the most that is kept for last words
 
 
 @dataclass(frozen=True, slots=True)
 class Stage:
     """Threads that end together: `run` of each is its own thread, `close` asks all of them to finish what they hold.
 
-    `abandon` is called when time is up: give up what you hold, count it, end.
+    `abandon` is called when time is running out: give up what you hold, count it, end within `grace_s`.
     """
 
     name: str
     runs: Sequence[Callable[[], None]]
     close: Callable[[], None]
     abandon: Callable[[], None] = lambda: None
+    grace_s: float = GRACE_S
 
 
 class Supervisor:
@@ -68,17 +70,20 @@ class Supervisor:
             self._changed.clear()
 
     def drain(self, *, timeout_s: float) -> None:
-        """Close and join stage after stage.
+        """Close and join stage after stage, each abandoned early enough for its last words and those of all after it.
 
         Raises the ClearlineError that ended a thread, WorkerDied for another cause, ShutdownTimeout naming who is late.
         """
         due_at = self._clock.monotonic() + timeout_s
+        reserved_s = sum(stage.grace_s for stage in self._stages)
+        scale = min(1.0, RESERVED_RATIO * timeout_s / reserved_s)
         late: list[str] = []
         for stage in self._stages:
             stage.close()
-            if self._join(stage, until=due_at):
+            if self._join(stage, until=due_at - scale * reserved_s):
                 stage.abandon()
-                late += self._join(stage, until=self._clock.monotonic() + GRACE_S)
+                late += self._join(stage, until=self._clock.monotonic() + stage.grace_s)
+            reserved_s -= stage.grace_s
         if self._failure is not None:
             name, cause = self._failure
             if isinstance(cause, ClearlineError):

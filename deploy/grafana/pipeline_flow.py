@@ -126,7 +126,15 @@ _ARCHIVE = (
     Panel("archive_kept", (rate("archive_kept", by="decision"),), rate=True, needs="archive", width=6),
     Panel("archive_missed", (rate("archive_missed", by="reason"),), rate=True, needs="archive", width=6),
     Panel("archive_shed", (rate("archive_shed", by="reason"),), rate=True, needs="archive", width=6),
-    Panel("archive_bytes", (Query("clearline_archive_bytes", "{{instance}}"),), needs="archive", width=6),
+    Panel(
+        "archive_bytes",
+        (
+            Query("clearline_archive_bytes", "{{instance}}"),
+            Query("clearline_archive_queue_bytes", "{{instance}} waiting"),
+        ),
+        needs="archive",
+        width=6,
+    ),
 )
 _PROCESS = (
     Panel(

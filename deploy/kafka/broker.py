@@ -29,6 +29,7 @@ from types import FrameType
 from typing import IO
 
 from certificates import make_certificates
+from class_archive import ClassArchive
 from properties import ADMIN, BROKER, HOST, MECHANISMS, plain_properties, secure_properties, write_properties
 
 POM = Path(__file__).with_name("pom.xml")
@@ -179,7 +180,7 @@ def replace(path: Path, value: object) -> None:
     partial.replace(path)
 
 
-def format_storage(log: Path, *, classpath: str, properties: Path, users: dict[str, str], stop: Stop) -> None:
+def format_storage(log: Path, *, java: list[str], properties: Path, users: dict[str, str], stop: Stop) -> None:
     """Gives the cluster its id, and its users where it has any; leaves formatted data alone."""
     if (log / "meta.properties").exists():
         return
@@ -187,7 +188,7 @@ def format_storage(log: Path, *, classpath: str, properties: Path, users: dict[s
     identity = "-"
     while identity.startswith("-"):  # would be read as an option
         identity = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
-    command = [*JAVA, "-cp", classpath, "kafka.tools.StorageTool", "format", "--standalone"]
+    command = [*java, "kafka.tools.StorageTool", "format", "--standalone"]
     command += ["-t", identity, "-c", str(properties)]
     for name, password in users.items():
         for mechanism in MECHANISMS:
@@ -267,12 +268,13 @@ def serve(args: argparse.Namespace, *, stop: Stop) -> int:
     if args.secure:
         make_certificates(tls, broker=BROKER, client=CLIENT, host=HOST)
     listeners = secure_properties(args, users=users, tls=tls) if args.secure else plain_properties(args)
-    properties, classpath = data / "server.properties", str(jars / "*")
+    properties, classpath, archive = data / "server.properties", ["-cp", str(jars / "*")], ClassArchive(jars)
     write_properties(properties, args=args, listeners=listeners, log=data / "log")
-    format_storage(data / "log", classpath=classpath, properties=properties, users=users, stop=stop)
+    java = [*JAVA, *archive.options(), *classpath]
+    format_storage(data / "log", java=java, properties=properties, users=users, stop=stop)
     log, ready = data / "kafka.log", data / "ready.json"
     options = ["-Dorg.slf4j.simpleLogger.showDateTime=true", "-Dorg.slf4j.simpleLogger.dateTimeFormat=HH:mm:ss.SSS"]
-    command = [*JAVA, *options, "-cp", classpath, "kafka.Kafka", str(properties)]
+    command = [*JAVA, *archive.options(writes=True), *options, *classpath, "kafka.Kafka", str(properties)]
     with log.open("wb") as output:
         child = started(command, output=output)
     try:
@@ -285,6 +287,7 @@ def serve(args: argparse.Namespace, *, stop: Stop) -> int:
             time.sleep(POLL_S)
     finally:
         end(child)
+        archive.keep(code=child.returncode)
         ready.unlink(missing_ok=True)
     return 0
 

@@ -14,7 +14,7 @@ from pipeline.adaptation.drift.effect import AuditChart
 from pipeline.adaptation.drift.episodes import EpisodeEvent, Episodes, EventKind
 from pipeline.adaptation.drift.profile import ReferenceProfile, ReferenceRules
 from pipeline.adaptation.drift.reference import fit_reference
-from tests.adaptation.streams import CI, FULL, NONE, Camera, Drift, Regime, Size
+from tests.adaptation.streams import CI, FULL, NONE, Array, Camera, Drift, Regime, Size
 
 PARTS_PER_ALARM = 1e6
 SETTLING_PARTS = 1_500  # in control before a drift begins
@@ -23,8 +23,9 @@ OK = 0
 AUDIT_RATE = 0.005  # of accepted parts
 AUDIT_BRANCH, N_PROMISE = 99, 40_000  # the stream, and its parts, that a promise is measured on
 
-# The reference is 300 of the stream's true correlation times long; the estimate of that time scatters by a fifth.
-FULL_RULES = ReferenceRules(correlation_times=200.0)
+MOST_RECORDINGS = 3  # times the planned length; a line that wanders still longer is not watched
+
+FULL_RULES = ReferenceRules()
 CI_RULES = replace(  # a fifth of every length; the mix chart's memory with them
     FULL_RULES, mix_weight=0.1, advisory_parts=4_000, active_parts=20_000, mix_active_parts=60_000
 )
@@ -47,23 +48,41 @@ def context(camera: Camera, *, product: str = "part") -> Context:
 
 def reference(camera: Camera, *, rules: ReferenceRules | None = None, n_parts: int | None = None) -> ReferenceProfile:
     """Fitted on the camera's own stream in control, which goes on after it."""
-    n = n_parts or camera.size.reference_parts
-    x, p, _ = camera.parts(n)
+    x, p, _ = camera.parts(n_parts or camera.size.reference_parts)
+    return _fitted(camera, x, p, rules=rules or RULES[camera.size])
+
+
+def recorded_long_enough(camera: Camera) -> ReferenceProfile:
+    """As a plant records: by half the planned length more, until no chart is advisory.
+
+    The planned length is 300 of the stream's true correlation times, and the estimate of that time scatters by a fifth.
+    """
+    rules, planned = RULES[camera.size], camera.size.reference_parts
+    x, p, _ = camera.parts(planned)
+    profile = _fitted(camera, x, p, rules=rules)
+    while not all(profile.active) and len(x) < MOST_RECORDINGS * planned:
+        more_x, more_p, _ = camera.parts(planned // 2)
+        x, p = np.concatenate([x, more_x]), np.concatenate([p, more_p])
+        profile = _fitted(camera, x, p, rules=rules)
+    return profile
+
+
+def _fitted(camera: Camera, x: Array, p: Array, *, rules: ReferenceRules) -> ReferenceProfile:
     return fit_reference(
         x,
         probabilities=p,
         context=context(camera),
         first_at=0.0,
-        last_at=float(n),
+        last_at=float(len(x)),
         parts_per_alarm=PARTS_PER_ALARM,
-        rules=rules or RULES[camera.size],
+        rules=rules,
     )
 
 
 def world(seed: int, *, size: Size = CI, regime: Regime = "line") -> tuple[Camera, ReferenceProfile]:
     """A camera with its reference."""
     camera = Camera(seed, size, regime)
-    return camera, reference(camera)
+    return camera, recorded_long_enough(camera)
 
 
 def events(camera: Camera, profile: ReferenceProfile, *, n: int, drift: Drift = NONE) -> list[EpisodeEvent]:

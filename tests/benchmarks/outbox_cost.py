@@ -44,6 +44,9 @@ class NullDestination:
         if self.away:
             raise SinkError("away")
 
+    def interrupt(self) -> None:
+        pass
+
     def close(self) -> None:
         pass
 

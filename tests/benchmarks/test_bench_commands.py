@@ -13,16 +13,18 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
+from pipeline.encoders.ladder import BatchCost
 from pipeline.errors import SourceExhausted
 from tests.benchmarks.peers import contestants
 from tests.benchmarks.peers.environments import PEERS, PeerUnavailable, bench_dir, python_of
 from tests.benchmarks.peers.processes import tree_cpu_s
 from tests.benchmarks.peers.scripts import measuring
-from tests.fakes import FakeClock
+from tests.fakes import FakeClock, FakePipelinedEncoder
 from workers.bench import host_cost, material
 from workers.bench.feeds import START_DELAY_S, MemorySource, even_gaps, poisson_gaps
 from workers.bench.latency import Arrival, busy_before, waits
 from workers.bench.memory import N_BLOCKS, slope_mb_per_1000
+from workers.bench.rig import Plan, run_line
 from workers.bench.stages import Window
 from workers.commands.bench import NAMES, bench
 
@@ -70,6 +72,22 @@ def test_a_window_counts_whole_batches_after_the_warm_ones() -> None:
 def test_a_window_that_never_filled_says_so() -> None:
     with pytest.raises(RuntimeError, match="expected 6 frames, got 0"):
         Window(n_warm=0, n_frames=6).figures()
+
+
+def test_a_bench_keeps_two_batches_in_flight_where_the_encoder_can() -> None:
+    encoder, cost = FakePipelinedEncoder(), BatchCost(a_s=0.0, b_s=0.0)
+    run_line(
+        Plan(
+            sources=lambda clock: [MemorySource("cam-0", images=[IMAGE], clock=clock)],
+            encoder=encoder,
+            ladder=(1, 2),
+            cost=cost,
+            n_warm=2,
+            n_frames=40,
+        )
+    )
+
+    assert encoder.most_open == 2
 
 
 def test_a_memory_source_hands_out_its_pictures_and_ends() -> None:

@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 
@@ -20,12 +21,14 @@ from pipeline.types import SourceFrame
 from tests.fakes import FakeClock, FakeSource
 from tests.kafka_lines import LineOptions, topic_source
 from tests.kafka_topics import Message, write_topic
+from tests.servers.aravis import ADDRESS, GigeCamera
 from tests.servers.kafka import KafkaBroker
 from tests.servers.mjpeg import MjpegServer
 from tests.servers.rtsp import RtspServer
 from tests.servers.videos import picture, write_picture, write_video
 from workers.clock import SystemClock
 from workers.sources.camera import CameraSource
+from workers.sources.gige_reader import GigeReader, GigeSettings, gige_url
 from workers.sources.replay import ReplaySource
 from workers.sources.simulate import SimulateSource
 
@@ -112,6 +115,20 @@ def camera_rtsp_by_pyav(_: Path) -> Iterator[Subject]:
         yield Subject(source, clock)
 
 
+def camera_gige(_: Path) -> Iterator[Subject]:
+    clock = SystemClock()
+    with GigeCamera():
+        settings = GigeSettings(camera=ADDRESS, pixel_format="BayerBG8")
+        source = CameraSource(
+            SOURCE_ID,
+            url=gige_url(ADDRESS),
+            clock=clock,
+            read_timeout_ms=1000,
+            reader=partial(GigeReader, settings=settings),
+        )
+        yield Subject(source, clock, blue=False)
+
+
 def kafka_topic(_: Path, broker: KafkaBroker) -> Iterator[Subject]:
     clock = SystemClock()
     topic = broker.new_topic("frames", n_partitions=2)
@@ -138,6 +155,7 @@ SUBJECTS: list[Callable[..., Iterator[Subject]]] = [
     camera_mjpeg_by_opencv,
     camera_rtsp,
     camera_rtsp_by_pyav,
+    camera_gige,
     kafka_topic,
 ]
 

@@ -1,8 +1,8 @@
 #!/bin/sh
-# Installs what the tests need beside Python: a real RTSP server, Prometheus, Kafka and a browser. Debian and Ubuntu, as root;
-# elsewhere it names the line to type, and the tests that need them skip (with CI=true they fail).
+# Installs what the tests need beside Python: a real RTSP server, a GigE Vision camera, Prometheus, Kafka, MQTT, a browser.
+# Debian and Ubuntu, as root; elsewhere it names the line to type, and the tests that need them skip (with CI=true they fail).
 set -u
-PACKAGES="python3-gi gir1.2-gst-rtsp-server-1.0 gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-plugins-bad gstreamer1.0-plugins-ugly prometheus fonts-noto-cjk"
+PACKAGES="python3-gi gir1.2-gst-rtsp-server-1.0 gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-plugins-bad gstreamer1.0-plugins-ugly aravis-tools prometheus mosquitto mosquitto-clients fonts-noto-cjk"
 TOOLS="chromium:chromium default-jre-headless:java maven:mvn openssl:openssl kcat:kcat npm:npm" # package:command, which may come from elsewhere
 
 missing=""

@@ -16,8 +16,9 @@ from kafka.consumer.fetcher import ConsumerRecord
 from kafka.errors import KafkaError, KafkaTimeoutError, TopicAuthorizationFailedError
 
 from tests.conftest import need
-from tests.servers.kafka import SCRIPT, KafkaBroker
+from tests.servers.kafka import CACHE, SCRIPT, KafkaBroker
 from tests.servers.mock_kafka import API_VERSION, PRODUCE, TOPIC_AUTHORIZATION_FAILED, MockCluster
+from workers.kafka.consumer import JOIN_POLL_MS
 
 WAIT_S = 30.0
 SOON_MISSED: dict[str, Any] = {"session_timeout_ms": 1000, "heartbeat_interval_ms": 300}
@@ -29,7 +30,7 @@ def take(consumer: KafkaConsumer, n: int) -> list[ConsumerRecord]:
     taken: list[ConsumerRecord] = []
     deadline = time.monotonic() + WAIT_S
     while len(taken) < n and time.monotonic() < deadline:
-        for records in consumer.poll(timeout_ms=200, max_records=n - len(taken)).values():
+        for records in consumer.poll(timeout_ms=JOIN_POLL_MS, max_records=n - len(taken)).values():
             taken += records
     return taken
 
@@ -103,6 +104,7 @@ def test_a_stopped_broker_leaves_no_ready_file_and_comes_back_with_its_data(kafk
     send(kafka_broker.connection(), topic, [b"kept"])
     kafka_broker.stop()
     assert not (kafka_broker.data / "ready.json").exists()
+    assert list(CACHE.glob("kafka-*.jsa"))  # what makes the next start quicker
     kafka_broker.start()
     assert [record.value for record in read(kafka_broker.connection(), topic, 1)] == [b"kept"]
 

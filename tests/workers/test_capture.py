@@ -114,6 +114,14 @@ def test_stale_pictures_that_the_source_skipped_leave_a_gap_and_are_counted_per_
     assert (total.captured, total.dropped, total.error) == (10, {"stale": 6}, 0)
 
 
+def test_pictures_that_a_camera_numbered_and_that_never_came_are_counted_as_lost() -> None:
+    bench = Bench(FakeSource([make_source_frame(), make_source_frame(skipped=1, lost=2)]))
+    bench.capture.run()
+    assert [frame.ref.sequence for frame in bench.frames.take()] == [0, 4]
+    total = bench.ledger.total()
+    assert (total.captured, total.dropped, total.error) == (5, {"stale": 1, "lost": 2}, 0)
+
+
 def test_a_corrupt_picture_is_dead_lettered_with_its_bytes_and_the_next_one_flows() -> None:
     bench = Bench(FakeSource([BadFrame("cut short", original=b"\xff\xd8"), make_source_frame()]))
     bench.capture.run()

@@ -119,6 +119,8 @@ def test_the_disturbances_of_the_file_are_those_of_the_simulator(write: Any) -> 
         ("{type: replay, path: x.mp4}", "block"),
         ("{type: replay, path: x.mp4, speed: real_time}", "block"),
         ("{type: camera, url: 0}", "drop_oldest"),
+        ("{type: gige}", "drop_oldest"),
+        ("{type: gige, trigger: Line1}", "block"),
     ],
 )
 def test_the_policy_follows_the_source_unless_given(write: Any, source: str, policy: str) -> None:
@@ -166,7 +168,7 @@ def test_defaults_reach_every_camera_and_a_camera_overrides_key_by_key(write: An
         (
             "{type: simulate}",
             "{type: simulat}",
-            "source.type must be 'simulate', 'replay', 'camera', 'kafka', got 'simulat'",
+            "source.type must be 'simulate', 'replay', 'camera', 'gige', 'kafka', got 'simulat'",
         ),
         ("{type: simulate}", "{}", "cameras[0].source.type is required (line 4)"),
         ("{type: simulate}", "{type: simulate, fps: .inf}", "cameras[0].source.fps must be a finite number, got inf"),
@@ -175,6 +177,11 @@ def test_defaults_reach_every_camera_and_a_camera_overrides_key_by_key(write: An
             "{type: simulate}",
             "{type: simulate, weights: {cat: 1}}",
             "source.weights must name classes of the simulator",
+        ),
+        (
+            "{type: simulate}",
+            "{type: gige, trigger: Line1, frame_rate: 5}",
+            "source must not have a frame_rate when Line1 triggers the camera: remove one of them",
         ),
         ("{type: simulate}", "{type: camera}", "source needs exactly one of url and url_file, got none"),
         ("{type: simulate}", "{type: camera, url: a, url_file: b}", "url and url_file, got url and url_file"),

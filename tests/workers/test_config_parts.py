@@ -68,6 +68,10 @@ def test_defaults_give_parts_to_all_cameras(tmp_path: Path) -> None:
         ({"trigger": {**TRIGGER, "token": "short"}}, "a token of 16 characters or more"),
         ({"trigger": {**TRIGGER, "token": TOKEN, "token_file": "/dev/null"}}, "token or token_file, got both"),
         ({"trigger": TRIGGER, "host": "0.0.0.0"}, "must have trigger.token or token_file where other machines"),
+        (
+            {"trigger": {"type": "mqtt"}},
+            "must have one sink of type mqtt with trigger.type mqtt",
+        ),
         ({"parts": {"by": "header"}, "decision": {"guarantee": {"max_escape": 0.01}}}, "certified on single pictures"),
     ],
 )

@@ -15,7 +15,9 @@ from tests.servers.webhook import webhook_server
 from workers.app import Pipeline
 from workers.config import ConfigFileError, load_config
 from workers.encoded import decode
-from workers.sinks.archive_index import ArchiveIndex, read_picture
+from workers.sinks.archive_index import ArchiveIndex
+from workers.sinks.archive_reader import ArchiveReader
+from workers.sinks.archive_store import LocalStore
 
 KEY = "a key of both sides"
 
@@ -40,7 +42,8 @@ def test_the_whole_picture_of_every_reject_and_doubt_is_in_the_archive(home: Pat
     with ArchiveIndex(home / "archive") as index:
         kept = index.newest(n=100)
     assert {one.event_id: one.label for one in kept} == {one.ref.event_id: one.label for one in wanted}
-    picture = read_picture(home / "archive", event_id=wanted[0].ref.event_id)
+    reader = ArchiveReader(LocalStore(home / "archive"), index=home / "archive")
+    picture = reader.read(wanted[0].ref.event_id)
     assert picture is not None
     assert decode(picture, where="test").shape == (128, 160, 3)
     assert "clearline_archive_bytes 0.0" not in pipeline._metrics.expose()[0].decode()

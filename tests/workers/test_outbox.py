@@ -268,6 +268,16 @@ def test_closing_drains_once_more_and_releases_the_destination(box: Box) -> None
     assert bench.destination.closed
 
 
+def test_once_interrupted_it_asks_the_destination_no_more_and_keeps_what_comes(box: Box) -> None:
+    bench = box()
+    bench.sink.interrupt()
+    bench.deliver(0, 1)
+    bench.sink.close()
+    assert (bench.destination.attempts, bench.destination.interrupted) == ([], True)
+    bench.restart()
+    assert bench.sink.depth().n_rows == 2
+
+
 def test_depth_may_be_asked_from_another_thread(box: Box) -> None:
     bench = box()
     bench.destination.away = True

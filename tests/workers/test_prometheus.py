@@ -14,8 +14,9 @@ import httpx
 import pytest
 
 from tests.conftest import need
-from tests.making import make_prediction
+from tests.making import make_prediction, make_ref
 from workers.clock import SystemClock
+from workers.ledger import Ledger
 from workers.metrics import Metrics
 from workers.server import StatusServer
 
@@ -31,7 +32,11 @@ scrape_configs:
 def line() -> Iterator[StatusServer]:
     metrics = Metrics(clock=SystemClock(), version="0.1.0")
     metrics.source_state("cap-01", "streaming")
-    metrics.captured("cap-01", 42)
+    ledger = Ledger()
+    metrics.bind_ledger(ledger.counts)
+    ledger.register("cap-01", ack=lambda position: None)
+    for sequence in range(42):
+        ledger.captured((make_ref(sequence),))
     metrics.predicted(make_prediction())
     server = StatusServer(
         host="127.0.0.1",

@@ -5,6 +5,8 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 
+import pytest
+
 from pipeline.types import DeadLetter, Prediction
 from tests.fakes import FakeClock, FakeSink
 from tests.making import make_prediction, make_ref
@@ -17,7 +19,7 @@ from workers.publish import Outcome, Publish
 class Bench:
     """A publish worker between a channel and fake sinks."""
 
-    def __init__(self, *sinks: FakeSink) -> None:
+    def __init__(self, *sinks: FakeSink, pace_s: float = 0.0) -> None:
         self.clock = FakeClock()
         self.outcomes: Channel[list[Outcome]] = Channel(capacity=64, clock=self.clock)
         self.ledger = Ledger()
@@ -33,6 +35,7 @@ class Bench:
             backoff=lambda: Backoff(initial_s=0.1, cap_s=1.0, rng=random.Random(0)),
             on_delivered=self.announce,
             on_sink=lambda name, n, seconds: self.attempts.append((name, n, seconds is not None)),
+            pace_s=pace_s,
         )
 
     def announce(self, predictions: Sequence[Prediction]) -> None:
@@ -99,6 +102,27 @@ def test_a_dead_letter_goes_to_the_sinks_and_is_counted_and_acknowledged() -> No
     total = bench.ledger.total()
     assert (total.dead_lettered, total.delivered, total.error) == ({"undecodable": 1}, 1, 0)
     assert bench.acks == [0, 1]
+
+
+def test_what_comes_in_quick_succession_is_delivered_together_and_what_comes_alone_at_once() -> None:
+    bench = Bench(FakeSink(), pace_s=0.02)
+    follows = iter([lambda: bench.feed(predictions(1)), bench.outcomes.close])  # each delivery
+    bench.publish._on_delivered = lambda _: next(follows)()
+    waited: list[float] = []
+
+    def meanwhile(seconds: float) -> bool:
+        waited.append(seconds)
+        bench.clock.advance(seconds)
+        if len(waited) == 1:
+            bench.feed(predictions(2, 3))
+        return False
+
+    bench.clock.wait = meanwhile  # type: ignore[method-assign]
+    bench.feed(predictions(0))
+    bench.publish.run()
+    assert [n for _, n, _ in bench.attempts] == [1, 3]
+    assert waited[0] == pytest.approx(0.02)
+    assert bench.acks == [0, 1, 2, 3]
 
 
 def test_letters_keep_their_place_among_the_results() -> None:

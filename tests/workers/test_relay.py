@@ -33,12 +33,16 @@ class FakeProducer:
     refuses: int = 0
     sent: list[list[Parcel]] = field(default_factory=list)
     closed: bool = False
+    interrupted: bool = False
 
     def send(self, parcels: Sequence[Parcel]) -> None:
         if self.refuses:
             self.refuses -= 1
             raise SinkError("away")
         self.sent.append(list(parcels))
+
+    def interrupt(self) -> None:
+        self.interrupted = True
 
     def close(self) -> None:
         self.closed = True
@@ -154,6 +158,7 @@ def test_an_abandoned_relay_drops_and_counts_what_is_refused(bench: Bench) -> No
     relay.join(10.0)
     total = bench.ledger.total()
     assert (total.dropped, total.error, bench.acks) == ({"undelivered": 3}, 0, [])
+    assert bench.producer.interrupted
 
 
 def test_a_picture_that_jpeg_cannot_hold_is_a_bad_frame() -> None:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from pipeline.errors import ShutdownTimeout, SourceError, WorkerDied
+from tests.fakes import FakeClock
 from workers.clock import SystemClock
 from workers.supervisor import Stage, Supervisor
 
@@ -113,4 +114,23 @@ def test_a_thread_that_never_ends_is_named(monkeypatch: pytest.MonkeyPatch) -> N
     supervisor.start()
     with pytest.raises(ShutdownTimeout, match="still running: publish-0"):
         supervisor.drain(timeout_s=0.01)
+    stop.set()
+
+
+def test_the_time_for_last_words_is_part_of_the_time_for_the_stop(monkeypatch: pytest.MonkeyPatch) -> None:
+    waits: list[float | None] = []
+    stop = threading.Event()
+    stages = [
+        Stage("capture", [wait_for(stop)], lambda: None),
+        Stage("publish", [wait_for(stop)], lambda: None, grace_s=3.0),
+    ]
+    supervisor = Supervisor(stages, clock=FakeClock())
+    supervisor.start()
+    monkeypatch.setattr(threading.Thread, "join", lambda self, timeout: waits.append(timeout))
+    with pytest.raises(ShutdownTimeout, match="capture-0, publish-0"):
+        supervisor.drain(timeout_s=10.0)
+    assert waits == [6.0, 1.0, 7.0, 3.0]
+    with pytest.raises(ShutdownTimeout):
+        supervisor.drain(timeout_s=2.0)  # too short for all of it: a quarter of it is left for the work
+    assert waits[4:] == [0.5, 1.0, 0.875, 3.0]
     stop.set()

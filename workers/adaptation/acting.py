@@ -301,4 +301,4 @@ def safe_policy(live: LiveHead, *, least: float) -> LiveHead:
         thresholds={name: max(value, least) for name, value in policy.thresholds.items()},
         accept_at_least=max(policy.accept_at_least, least),
     )
-    return LiveHead(live.head, live.decider.with_policy(wider))
+    return LiveHead(live.head, live.decider.with_policy(wider), safe=True)

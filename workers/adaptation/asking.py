@@ -22,10 +22,10 @@ from pipeline.adaptation.support.exemplars import Exemplar, SupportContext, as_f
 from pipeline.adaptation.support.label_queue import LabelQueue, Quotas, Request
 from pipeline.adaptation.support.labels import Stream
 from pipeline.adaptation.support.store import SupportStore
-from pipeline.types import Decision, EncoderInfo, Float32Array, Prediction, UInt8Array
+from pipeline.types import Decision, EncoderInfo, Float32Array, UInt8Array
 from workers.adaptation.pictures import PictureStore
 from workers.adaptation.questions import Answers, Drawn, Questions
-from workers.adaptation.tap import Seen
+from workers.adaptation.tap import Decided, Seen
 
 log = structlog.get_logger()
 
@@ -42,7 +42,7 @@ _EVENT_ID = re.compile(r"(.+)-(\d+)-(\d+)-(.+)")
 class Part:
     """A decided frame that may be asked about."""
 
-    prediction: Prediction
+    prediction: Decided
     embedding: Float32Array  # (D,)
     picture: UInt8Array | None  # (S, S, 3) RGB
     margin: float = 0.0
@@ -59,6 +59,7 @@ class Asking:
         pictures: PictureStore,
         encoder: EncoderInfo,
         product: str,
+        product_since: float,
         teach: int,
         per_hour: int,
         expire_s: float,
@@ -68,7 +69,7 @@ class Asking:
     ) -> None:
         self.store = store
         self.queue = LabelQueue(store.database, quotas=Quotas(per_hour=per_hour, per_day=SHIFT_HOURS * per_hour))
-        self.product = product
+        self.product, self.product_since = product, product_since  # on the belt now; UTC seconds
         self._pictures = pictures
         self._encoder = encoder
         self._teach = teach
@@ -87,6 +88,11 @@ class Asking:
     def has_known_parts(self) -> bool:
         """Are there pictures of parts whose class is known, to hide among questions?"""
         return bool(self._known_parts())
+
+    def change_product(self, product: str, *, at: float) -> None:
+        """Another product on the belt."""
+        self.product, self.product_since = product, at
+        self.forget_recent()
 
     def forget_recent(self) -> None:
         """What comes from now on is another stream."""
@@ -108,7 +114,9 @@ class Asking:
         """Draw parts for the audit by a coin of stated probability, as long as its share of the questions goes."""
         coins = self._rng.random(len(seen.predictions))
         n_asked = 0
-        for row, one in enumerate(seen.predictions):
+        most = denser * max(self._audit_rates.values())
+        for row in np.flatnonzero(coins < most).tolist():
+            one = seen.predictions[row]
             rate = min(1.0, denser * self._audit_rates.get(one.decision, 0.0))
             full = len(self._audits) == self._audits.maxlen and at - self._audits[0] < HOUR_S
             if coins[row] >= rate or full:

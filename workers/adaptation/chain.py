@@ -54,13 +54,13 @@ class Chain:
                 log.close()
 
 
-def last_product(path: Path) -> str | None:
-    """What the last recorded changeover put on the belt."""
+def current_product(path: Path, *, configured: str) -> tuple[str, float]:
+    """What the last recorded changeover put on the belt, and since when (UTC seconds; 0 without one)."""
     if not path.is_file():
-        return None
+        return configured, 0.0
     for line in reversed(path.read_bytes().splitlines()):
         with contextlib.suppress(ValueError, KeyError, TypeError):
             record = json.loads(line)
             if record["kind"] == "changeover":
-                return str(record["payload"]["product"])
-    return None
+                return str(record["payload"]["product"]), float(record["at"])
+    return configured, 0.0

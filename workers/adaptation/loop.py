@@ -10,6 +10,7 @@ import structlog
 
 from pipeline.adaptation.drift.causes import RESPONSES, Cause, likely_cause
 from pipeline.adaptation.drift.episodes import EpisodeEvent, EventKind
+from pipeline.adaptation.drift.sensor import SensorCheck
 from pipeline.adaptation.lifecycle import effects as do
 from pipeline.adaptation.lifecycle import events as ev
 from pipeline.adaptation.lifecycle.journal import Journal
@@ -118,6 +119,11 @@ class AdaptationLoop:
     def ratios(self) -> tuple[float, ...]:
         """Statistic over limit of the newest block of any place; () where nothing is charted. Any thread may ask."""
         return self._watch.ratios
+
+    @property
+    def is_charted(self) -> bool:
+        """Is there a reference of the live head, for the product on the belt?"""
+        return self._watch.covers(self.state.champion)
 
     @property
     def n_left_out(self) -> int:
@@ -236,11 +242,13 @@ class AdaptationLoop:
             self._diagnose(place, event)
 
     def _diagnose(self, place: Place, event: EpisodeEvent) -> None:
+        odd = self._sensors.odd(place)
         cause = likely_cause(
             event.charts,
             far_share=event.far_share,
-            sensor_odd=self._sensors.odd(place),
-            sensor_faults=self._sensors.faults(place),
+            sensor_odd=odd,
+            sensor_faults={*self._sensors.faults(place), *({SensorCheck.FROZEN} & {*odd})},  # no chance repeats one
+            soft=self._sensors.soft(place),
         )
         self._name(place, cause, _in_words(event))
 
@@ -258,7 +266,7 @@ class AdaptationLoop:
             self._on_request(request)
         if self.references.tick():
             self._watch.reload()
-        if self.state.state is State.COMMISSIONING and self._watch.covers(self.state.champion):
+        if self.state.state is State.COMMISSIONING and self.is_charted:
             self.take(ev.ReferenceReady(now))
         if self.state.state is State.BLOCKED and self._sensors.is_well:
             self.take(ev.FaultCleared(now))
@@ -295,7 +303,9 @@ class AdaptationLoop:
             product = str(fields["product"])
             self.acting.note("changeover", by=by, payload={"product": product}, at=now)
             self._watch.change_product(product)
-            self.asking.product = product
+            self.asking.change_product(product, at=now)
+            if self.state.state is State.SUSPECT:
+                self.take(ev.ChartsClear(now))  # what warned was another product
         elif kind is RequestKind.REFERENCE:
             self._watch.reload()
         else:

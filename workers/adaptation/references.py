@@ -30,7 +30,7 @@ class References:
     ) -> None:
         """`milestones` are lengths at which a reference is worth fitting (again)."""
         self._path, self._child, self.job, self._milestones = path, child, job, sorted(set(milestones))
-        self._since, self._version = self._read()
+        self._since, self._version = normal_of(path)
         self._n_parts: Counter[Place] = Counter()
         self._n_fitted = 0
         self._at_once = self._version is not None  # much of it may be recorded already
@@ -84,16 +84,22 @@ class References:
         log.info("new references", parts=made)
         return bool(made)
 
+    def wait(self, *, timeout_s: float) -> None:
+        """Block until a fit has ended, for those who have nothing else to do."""
+        self._child.wait(timeout_s=timeout_s)
+
     def stop(self) -> None:
         """End a fit that still goes on; it will be done again."""
         self._child.stop()
 
-    def _read(self) -> tuple[float, int | None]:
-        try:
-            kept = json.loads(self._path.read_bytes())
-            return float(kept["since"]), kept["version"]
-        except (OSError, ValueError, KeyError, TypeError):
-            return 0.0, None  # the first start: all that is recorded is normal
-
     def _write(self) -> None:
         write_atomic(self._path, content=json.dumps({"since": self._since, "version": self._version}).encode())
+
+
+def normal_of(path: Path) -> tuple[float, int | None]:
+    """Since when the line is what it is (UTC seconds), and the head whose references are still to come."""
+    try:
+        kept = json.loads(path.read_bytes())
+        return float(kept["since"]), kept["version"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return 0.0, None  # the first start: all that is recorded is normal

@@ -7,23 +7,27 @@ from __future__ import annotations
 
 import json
 import sys
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
 from pipeline.adaptation.drift.context import Context
-from pipeline.adaptation.drift.profile import ReferenceRules
+from pipeline.adaptation.drift.limits import FalseAlarmBudget
+from pipeline.adaptation.drift.profile import ReferenceProfile, ReferenceRules
 from pipeline.adaptation.drift.profile_file import save_profile
 from pipeline.adaptation.drift.reference import fit_reference
-from pipeline.adaptation.support.replaying import RecordedFrames, RecordingReader
+from pipeline.adaptation.support.replaying import RecordingReader, Run
 from pipeline.decision.probabilities import softmax
-from pipeline.errors import ClearlineError
+from pipeline.errors import ClearlineError, DataError
 from pipeline.heads import registry
 from pipeline.heads.bundle import HeadBundle
 from pipeline.types import EncoderInfo, Features, Float32Array
 
-CHUNK = 8_192
+SCORED_TOGETHER = 4096  # rows
+MAX_PARTS = 1_000_000  # of a reference, the newest; ten times what the charts need, and 1 GB of memory
+MAX_MISSING = 8  # frames at one place: an eighth of a block cannot hide how slowly the line wanders
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,48 +42,95 @@ class ReferenceJob:
     since: float  # captured_at
     encoder: dict[str, object]  # EncoderInfo's fields
     rules: dict[str, object]  # ReferenceRules' fields
-    false_alarms_per_s: float  # design rate, per camera
+    budget: dict[str, float]  # FalseAlarmBudget's fields
 
     def to_json(self) -> str:
         """For the child's file."""
         return json.dumps(asdict(self))
 
 
+@dataclass(frozen=True, slots=True)
+class Fit:
+    """What came of one place."""
+
+    context: Context
+    run: Run | None  # the stretch that was looked at
+    profile: ReferenceProfile | None
+    fault: str = ""  # why there is no profile
+
+
+def fit_place(
+    context: Context,
+    *,
+    reader: RecordingReader,
+    bundle: HeadBundle,
+    since: float,
+    rules: ReferenceRules,
+    budget: FalseAlarmBudget,
+    max_missing: int = MAX_MISSING,
+) -> Fit:
+    """From the longest contiguous run of a camera and region since then (captured_at)."""
+    runs = reader.runs(source=context.source, roi=context.roi, since=since, max_missing=max_missing)
+    if not runs:
+        return Fit(context, None, None, "nothing is recorded of it")
+    longest = newest_part(max(runs, key=lambda run: run.n_frames))
+    if longest.n_frames < rules.advisory_parts:
+        short = f"{longest.n_frames:,} parts in a row, {rules.advisory_parts:,} are needed; record longer"
+        return Fit(context, longest, None, short)
+    embeddings: npt.NDArray[np.floating] = reader.read_run(longest).records["embedding"]
+    seconds = max(longest.last_at - longest.first_at, 1e-9)
+    try:
+        profile = fit_reference(
+            embeddings,
+            probabilities=probabilities_of(bundle, embeddings=embeddings),
+            context=context,
+            first_at=longest.first_at,
+            last_at=longest.last_at,
+            parts_per_alarm=budget.parts_per_alarm(longest.n_frames / seconds),
+            rules=rules,
+        )
+    except DataError as error:
+        return Fit(context, longest, None, str(error))
+    return Fit(context, longest, profile)
+
+
+def newest_part(run: Run, *, n: int = MAX_PARTS) -> Run:
+    """The newest n frames of a run, by its mean rate."""
+    if run.n_frames <= n:
+        return run
+    first_at = run.last_at - (run.last_at - run.first_at) * n / run.n_frames
+    return replace(run, first_sequence=run.last_sequence - n + 1, first_at=first_at, n_frames=n)
+
+
+def probabilities_of(bundle: HeadBundle, *, embeddings: npt.NDArray[np.floating]) -> Float32Array:
+    """(N, D) -> (N, C), calibrated as on the line."""
+    out = np.empty((len(embeddings), len(bundle.head.classes)), np.float32)
+    for begin in range(0, len(embeddings), SCORED_TOGETHER):
+        rows = slice(begin, begin + SCORED_TOGETHER)
+        logits = bundle.head.score(Features(image=embeddings[rows].astype(np.float32))).logits
+        out[rows] = softmax(logits / np.float32(bundle.temperature))
+    return out
+
+
 def run_job(job: ReferenceJob) -> dict[str, int]:
     """Parts per place, of places long enough; their references are written."""
     encoder = encoder_of(job.encoder)
     bundle = registry.load(Path(job.registry), encoder=encoder, version=job.version)
-    rules = ReferenceRules(**job.rules)  # type: ignore[arg-type]  # written by to_json
-    frames = RecordingReader(Path(job.recording), encoder=encoder).frames(since=job.since)
+    reader = RecordingReader(Path(job.recording), encoder=encoder)
     made = {}
-    for number, (source, roi) in enumerate(frames.places):
-        own = RecordedFrames(frames.records[frames.records["place"] == number], frames.places)
-        if len(own) < rules.advisory_parts:
-            continue
-        context = Context(source, roi, job.product, encoder.sha256, encoder.preprocessing_sha256, job.version)
-        at = own.captured_at
-        rate = len(own) / max(float(at[-1] - at[0]), 1.0)  # parts per second
-        profile = fit_reference(
-            own.embeddings,
-            probabilities=_scored(bundle, own),
-            context=context,
-            first_at=float(at[0]),
-            last_at=float(at[-1]),
-            parts_per_alarm=rate / job.false_alarms_per_s,
-            rules=rules,
+    for source, roi in reader.places(since=job.since):
+        fit = fit_place(
+            Context(source, roi, job.product, encoder.sha256, encoder.preprocessing_sha256, job.version),
+            reader=reader,
+            bundle=bundle,
+            since=job.since,
+            rules=ReferenceRules(**job.rules),  # type: ignore[arg-type]  # written by to_json
+            budget=FalseAlarmBudget(**job.budget),
         )
-        save_profile(profile, folder=Path(job.references))
-        made[f"{source}/{roi}"] = len(own)
+        if fit.profile is not None:
+            save_profile(fit.profile, folder=Path(job.references))
+            made[f"{source}/{roi}"] = fit.profile.n_parts
     return made
-
-
-def _scored(bundle: HeadBundle, frames: RecordedFrames) -> Float32Array:
-    parts = []
-    for start in range(0, len(frames), CHUNK):
-        rows = frames.records["embedding"][start : start + CHUNK].astype(np.float32)
-        logits = bundle.head.score(Features(image=rows)).logits
-        parts.append(softmax(logits / np.float32(bundle.temperature)))
-    return np.concatenate(parts)
 
 
 def encoder_of(plain: dict[str, object]) -> EncoderInfo:

@@ -68,6 +68,11 @@ class Sensors:
         """What is outside its limits now."""
         return self._eyes[place].odd if place in self._eyes else ()
 
+    def soft(self, place: Place) -> bool | None:
+        """Are its pictures less sharp than healthy ones? None where none has been looked at."""
+        watch = self._eyes[place].watch if place in self._eyes else None
+        return None if watch is None else watch.is_soft
+
     def update(self, seen: Seen, *, at: float, healthy: bool) -> list[Place]:
         """Look at one picture of each place that is due; places that have just got a fault."""
         fallen = []

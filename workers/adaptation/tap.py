@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from pipeline.decision.probabilities import softmax
 from pipeline.interfaces import Clock
-from pipeline.types import Batch, Features, Float32Array, Prediction, Scores, UInt8Array
+from pipeline.types import Batch, Decision, Features, Float32Array, FrameRef, Prediction, Scores, UInt8Array
 from workers.channel import Channel, ChannelClosed
 from workers.inference import LiveHead
 
@@ -18,11 +19,24 @@ CAPACITY = 256  # batches that may wait; beyond it the oldest is left out and co
 LANE = "tap"
 
 
+class Decided(Protocol):
+    """What the loop reads of a decision: a Prediction, or what came of one over a topic."""
+
+    @property
+    def ref(self) -> FrameRef: ...
+    @property
+    def label(self) -> str: ...
+    @property
+    def decision(self) -> Decision: ...
+    @property
+    def confidence(self) -> float: ...
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Seen:
     """One decided batch; arrays are copies."""
 
-    predictions: Sequence[Prediction]  # n
+    predictions: Sequence[Decided]  # n
     image: Float32Array  # (n, D), unit rows
     probabilities: Float32Array  # (n, C), calibrated
     labels: npt.NDArray[np.int64]  # (n,), class numbers
@@ -38,6 +52,7 @@ class Tap:
         self.batches: Channel[Seen] = Channel(capacity=CAPACITY, clock=clock)
         self.wants_pictures = False  # one assignment by the loop
         self.n_left_out = 0  # frames the loop was too slow for
+        self.is_closed = False
 
     def __call__(
         self, batch: Batch, features: Features, scores: Scores, predictions: Sequence[Prediction], live: LiveHead
@@ -62,4 +77,5 @@ class Tap:
 
     def close(self) -> None:
         """Nothing more comes; what is inside can still be taken."""
+        self.is_closed = True
         self.batches.close()

@@ -10,8 +10,8 @@ import numpy as np
 
 from pipeline.adaptation.support.choosing import Choice, choose_gate
 from pipeline.decision.probabilities import softmax
-from pipeline.types import Decision, Features, Float32Array, Prediction, UInt8Array
-from workers.adaptation.tap import Seen
+from pipeline.types import Decision, Features, Float32Array, UInt8Array
+from workers.adaptation.tap import Decided, Seen
 from workers.inference import LiveHead
 
 INCLUSION = (
@@ -23,7 +23,7 @@ INCLUSION = (
 class Disagreement:
     """A frame on which the heads differ; decisions are class numbers, or C for review."""
 
-    prediction: Prediction
+    prediction: Decided
     embedding: Float32Array  # (D,)
     picture: UInt8Array | None  # (S, S, 3) RGB
     champion: int

@@ -15,12 +15,12 @@ from pipeline.types import Prediction, Roi
 from workers.bench.parts import make_head, make_live
 from workers.bench.stages import (
     TimedBatcher,
-    TimedEncoder,
     TimedSink,
     TimedSource,
     Window,
     WindowFigures,
     timed_cut,
+    timed_encoder,
 )
 from workers.captures import Feed
 from workers.clock import SystemClock
@@ -104,7 +104,7 @@ def _build(plan: Plan, *, window: Window, folder: Path) -> Line:
     ]
     return Line(
         feeds=feeds,
-        encoder=TimedEncoder(plan.encoder, window, plan.busy),
+        encoder=timed_encoder(plan.encoder, window=window, busy=plan.busy),
         live=make_live(make_head(plan.encoder), encoder=plan.encoder, window=window),
         batcher=batcher,
         sinks=[TimedSink(JsonlSink(folder / "results.jsonl", clock=SystemClock()), window, plan.seen)],

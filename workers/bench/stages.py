@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from pipeline.batcher import Batcher
 from pipeline.decision import Decider
-from pipeline.interfaces import Encoder, Head, Sink, Source
+from pipeline.interfaces import Encoder, Head, PipelinedEncoder, Sink, Source
 from pipeline.types import (
     Batch,
     DeadLetter,
@@ -162,6 +162,38 @@ class TimedEncoder:
         if self.busy is not None:
             self.busy.append((started_at, time.monotonic()))
         return features
+
+
+@dataclass(frozen=True, slots=True)
+class TimedPipelinedEncoder(TimedEncoder):
+    """The same for one whose device works on its own: starting and collecting are both booked as encoding."""
+
+    encoder: PipelinedEncoder
+
+    @property
+    def n_in_flight(self) -> int:
+        """As the encoder's."""
+        return self.encoder.n_in_flight
+
+    def submit(self, batch: Batch) -> Callable[[], Features]:
+        """As the encoder's; busy from here to the end of the collecting call."""
+        started_at = time.monotonic()
+        collect = self.window.call("encode", lambda: self.encoder.submit(batch))
+
+        def collected() -> Features:
+            features = self.window.call("encode", collect)
+            if self.busy is not None:
+                self.busy.append((started_at, time.monotonic()))
+            return features
+
+        return collected
+
+
+def timed_encoder(encoder: Encoder, *, window: Window, busy: list[tuple[float, float]] | None) -> Encoder:
+    """The wrapper that hides nothing of what the encoder can do."""
+    if isinstance(encoder, PipelinedEncoder):
+        return TimedPipelinedEncoder(encoder, window, busy)
+    return TimedEncoder(encoder, window, busy)
 
 
 @dataclass(frozen=True, slots=True)

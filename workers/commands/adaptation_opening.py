@@ -98,12 +98,6 @@ def read_audit(path: Path) -> list[AuditRecord]:
     return found
 
 
-def current_product(files: AdaptationFiles, *, configured: str) -> tuple[str, float]:
-    """What is on the belt by the last recorded changeover, and since when (UTC seconds; 0 without one)."""
-    changes = [one for one in read_audit(files.audit) if one.kind == "changeover"]
-    return (str(changes[-1].payload["product"]), changes[-1].at) if changes else (configured, 0.0)
-
-
 def say(plain: dict[str, Any], *, text: Iterator[str], as_json: bool) -> None:
     """One JSON object, or lines for people."""
     if as_json:

@@ -16,12 +16,13 @@ from workers.commands.kafka import reached
 from workers.commands.line_paths import written_places
 from workers.commands.probe import LOST, ProbeReport, look
 from workers.config import LineConfig
-from workers.config_cameras import CameraConfig, CameraSourceConfig, KafkaSourceConfig
+from workers.config_cameras import CameraConfig, CameraSourceConfig, GigeSourceConfig, KafkaSourceConfig
 from workers.doctor.disk import disk
 from workers.doctor.finding import Check, Finding, bad, ok, warn
 from workers.kafka.topics import require_topics, topic_specs
 from workers.metrics import Metrics
 from workers.opening import open_encoder, open_head, open_source
+from workers.sources.gige_reader import gige_url
 from workers.sources.url import redact
 
 DISK_S = 10.0  # a network drive that is away hangs
@@ -150,7 +151,11 @@ def judged(seen: ProbeReport, *, camera: CameraConfig) -> Finding:
 
 def _limit_s(camera: CameraConfig) -> float:
     given = camera.source
-    waits_ms = given.open_timeout_ms + given.read_timeout_ms if isinstance(given, CameraSourceConfig) else 0
+    waits_ms = 0
+    if isinstance(given, CameraSourceConfig):
+        waits_ms = given.open_timeout_ms + given.read_timeout_ms
+    elif isinstance(given, GigeSourceConfig):
+        waits_ms = given.read_timeout_ms
     return LOOK_S + CAMERA_SPARE_S + waits_ms / 1e3
 
 
@@ -159,4 +164,6 @@ def _shown(camera: CameraConfig) -> str:
     given = camera.source
     if isinstance(given, CameraSourceConfig):
         return redact(str(given.read_url()))
+    if isinstance(given, GigeSourceConfig):
+        return gige_url(given.camera)
     return str(given.path) if given.type == "replay" else given.type

@@ -15,9 +15,11 @@ from pipeline.adaptation.lifecycle.audit_log import verify
 from pipeline.adaptation.lifecycle.states import RunState, State
 from pipeline.adaptation.support.label_queue import LabelQueue
 from pipeline.errors import DataError
+from workers.adaptation.chain import current_product
+from workers.adaptation.rereference import MAX_MISSING
 from workers.adaptation_files import AdaptationFiles
 from workers.adaptation_lock import held_unless_running
-from workers.adaptation_requests import RequestKind, submit, waiting
+from workers.adaptation_requests import RequestKind, product_name, submit, waiting
 from workers.clock import SystemClock
 from workers.commands.adaptation_opening import (
     IN_WORDS,
@@ -25,15 +27,15 @@ from workers.commands.adaptation_opening import (
     ConfigOption,
     JsonOption,
     adaptation_of,
-    current_product,
     needed_state,
     opened_store,
     read_audit,
     read_state,
+    record,
     say,
 )
 from workers.commands.drift_demo import demo
-from workers.commands.drift_reference import MAX_MISSING, as_text, make_references
+from workers.commands.drift_reference import as_text, make_references
 from workers.config import LineConfig, load_config
 from workers.opening import open_encoder
 
@@ -137,6 +139,26 @@ def drift_refuse(*, config: ConfigOption, by: ByOption, as_json: JsonOption = Fa
     _answer(config=load_config(config), approved=False, by=by, as_json=as_json)
 
 
+@app.command("changeover")
+def drift_changeover(
+    product: Annotated[str, typer.Argument(help="What is on the belt from now on.")],
+    *,
+    config: ConfigOption,
+    by: ByOption,
+    as_json: JsonOption = False,
+) -> None:
+    """Say that another product is on the belt: the line picks its references, and no drift is seen in it."""
+    _, files = adaptation_of(load_config(config))
+    name, at = product_name(product), SystemClock().utc()
+    with held_unless_running(files) as mine:
+        if mine:
+            record(files, at=at, actor=by, kind=RequestKind.CHANGEOVER.value, payload={"product": name})
+        else:
+            submit(files, kind=RequestKind.CHANGEOVER, by=by, at=at, product=name)
+    text = f"product {name} from now on" + ("" if mine else ", as soon as the running line looks")
+    say({"product": name, "running": not mine}, text=iter((text,)), as_json=as_json)
+
+
 def answer(files: AdaptationFiles, *, approved: bool, by: str, at: float) -> RequestKind:
     """Leave the answer for the line. Raises DataError where nothing is asked."""
     state = needed_state(files)
@@ -164,7 +186,7 @@ def status_of(config: LineConfig, *, at: float) -> Status:
     state = read_state(files)
     words = "no line has run with adaptation yet; start one with `clearline run`"
     return Status(
-        product=current_product(files, configured=given.product)[0],
+        product=current_product(files.audit, configured=given.product)[0],
         running=running,
         state=None if state is None else state.state.value,
         in_words=words if state is None else IN_WORDS[state.state],

@@ -17,6 +17,7 @@ from pipeline.adaptation.support.intake import LabelIntake
 from pipeline.adaptation.support.label_queue import LabelQueue, Question
 from pipeline.adaptation.support.store import SupportStore
 from pipeline.errors import ConfigError, DataError
+from workers.adaptation.chain import current_product
 from workers.adaptation.pictures import PictureStore
 from workers.adaptation_files import AdaptationFiles
 from workers.clock import SystemClock
@@ -24,7 +25,6 @@ from workers.commands.adaptation_opening import (
     ConfigOption,
     JsonOption,
     adaptation_of,
-    current_product,
     opened_store,
     say,
 )
@@ -129,7 +129,7 @@ def import_all(
     """Everything `labels import` does but print. Blocks."""
     given, files = adaptation_of(config)
     encoder, at = open_encoder(config), SystemClock().utc()
-    product, _ = current_product(files, configured=given.product)
+    product, _ = current_product(files.audit, configured=given.product)
     done = []
     with opened_store(files, encoder=encoder.image.info) as store:
         for path in paths:

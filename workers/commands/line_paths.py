@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from workers.config import ArchiveSinkConfig, JsonlSinkConfig, LineConfig
+from workers.config import ArchiveSinkConfig, JsonlSinkConfig, LineConfig, OpcUaSinkConfig
 from workers.doctor.disk import Place
 
 
@@ -13,8 +13,11 @@ def written_places(config: LineConfig) -> list[Place]:
         if isinstance(sink, JsonlSinkConfig):
             places.append(Place(f"sinks[{index}].path", sink.path, False, sink.rotate_mb * 1e6 * (sink.keep + 1)))
         elif isinstance(sink, ArchiveSinkConfig):
-            places.append(Place(f"sinks[{index}].folder", sink.folder, True, sink.max_gb * 1e9))
-        elif sink.outbox is not None:
+            if sink.local_folder is None:
+                places.append(Place(f"sinks[{index}].index", sink.index, True))
+            else:
+                places.append(Place(f"sinks[{index}].folder", sink.local_folder, True, sink.max_gb * 1e9))
+        elif not isinstance(sink, OpcUaSinkConfig) and sink.outbox is not None:
             places.append(Place(f"sinks[{index}].outbox.path", sink.outbox.path, False, sink.outbox.max_mb * 1e6))
     places += [Place("head.cache", config.head.cache, True)]
     if config.head.kind != "zero_shot":

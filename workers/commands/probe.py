@@ -6,6 +6,7 @@ import json
 import statistics
 import sys
 from dataclasses import asdict, dataclass
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Literal
@@ -20,6 +21,7 @@ from pipeline.interfaces import Clock, Source
 from pipeline.types import SourceFrame
 from workers.clock import SystemClock
 from workers.sources.camera import CameraSource
+from workers.sources.gige_reader import SCHEME, GigeReader, GigeSettings
 from workers.sources.replay import ReplaySource
 from workers.sources.url import device_index, redact, scheme_of
 
@@ -65,7 +67,9 @@ class _Look:
 
 
 def probe(
-    target: Annotated[str, typer.Argument(help="rtsp:// or http:// URL, index of a local camera, file or folder.")],
+    target: Annotated[
+        str, typer.Argument(help="rtsp:// or http:// URL, gige://NAME, index of a local camera, file or folder.")
+    ],
     *,
     seconds: Annotated[float, typer.Option(min=0.1, help="How long to look.")] = 3.0,
     snapshot: Annotated[Path | None, typer.Option(help="Save the last picture here (.png or .jpg).")] = None,
@@ -82,9 +86,7 @@ def probe(
     source: Source
     if is_camera(target):
         timeouts = {"open_timeout_ms": open_timeout_ms, "read_timeout_ms": read_timeout_ms}
-        source = CameraSource(
-            SOURCE_ID, url=target, clock=clock, frozen_ms=0, transport=transport, reader=reader, **timeouts
-        )
+        source = _camera(target, clock=clock, transport=transport, reader=reader, **timeouts)
     else:
         source = ReplaySource(SOURCE_ID, path=target, clock=clock, speed="real_time")
     try:
@@ -107,6 +109,28 @@ def is_camera(target: str) -> bool:
     if Path(target).is_file() or Path(target).is_dir():
         return False
     return device_index(target) is not None or bool(scheme_of(target)) or target.startswith("/dev/")
+
+
+def _camera(
+    target: str,
+    *,
+    clock: Clock,
+    open_timeout_ms: int,
+    read_timeout_ms: int,
+    transport: Literal["tcp", "udp"],
+    reader: Literal["auto", "opencv", "pyav", "mjpeg"],
+) -> CameraSource:
+    gige = GigeSettings(camera=target.partition("://")[2].strip("/") or None)
+    return CameraSource(
+        SOURCE_ID,
+        url=target,
+        clock=clock,
+        open_timeout_ms=open_timeout_ms,
+        read_timeout_ms=read_timeout_ms,
+        frozen_ms=0,
+        transport=transport,
+        reader=partial(GigeReader, settings=gige) if scheme_of(target) == SCHEME else reader,
+    )
 
 
 def look(

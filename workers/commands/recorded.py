@@ -31,15 +31,6 @@ def recorded_segments(
             yield RecordedFrames(records[kept], places)
 
 
-def recorded_places(folder: Path, *, encoder: EncoderInfo) -> set[tuple[str, str]]:
-    """Sources and regions that were ever recorded; reads headers and the last block of each file."""
-    found: set[tuple[str, str]] = set()
-    for segment in _segments(folder, encoder=encoder):
-        for block in segment.blocks(since=segment.extent().last_at):
-            found |= set(block.places)
-    return found
-
-
 def _segments(folder: Path, *, encoder: EncoderInfo) -> Iterator[Segment]:
     if not folder.is_dir():
         raise DataError(f"{folder}: expected a recording, got no such folder; run the line with adaptation first")

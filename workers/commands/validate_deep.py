@@ -15,10 +15,17 @@ from pipeline.texts.dictionary import TextDictionary, load_dictionary
 from workers.clock import SystemClock
 from workers.commands.line_paths import written_places
 from workers.config import KafkaSinkConfig, LineConfig
-from workers.config_cameras import CameraConfig, CameraSourceConfig, ReplaySourceConfig, SimulateSourceConfig
+from workers.config_cameras import (
+    CameraConfig,
+    CameraSourceConfig,
+    GigeSourceConfig,
+    ReplaySourceConfig,
+    SimulateSourceConfig,
+)
 from workers.doctor.disk import why_not_writable
 from workers.kafka.wire import split_address
 from workers.opening_decision import decision_policy
+from workers.sources.aravis import load_aravis
 from workers.sources.replay import ReplaySource
 
 Found = tuple[str, str]  # the key's path, and a sentence about it
@@ -135,6 +142,13 @@ class _Deep:
                     size = _first_size(camera, given=camera.source)
                 except ClearlineError as error:
                     yield f"{key}.source.path", f"cannot be read: {error}"
+            elif isinstance(camera.source, GigeSourceConfig):
+                region = camera.source.region
+                size = None if region is None else (region.width, region.height)
+                try:
+                    load_aravis()
+                except ClearlineError as error:
+                    yield f"{key}.source.type", f"cannot be opened: {error}"
             if size is not None:
                 yield from _regions(camera, key=key, size=size)
 

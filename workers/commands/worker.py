@@ -1,4 +1,4 @@
-"""`clearline worker capture|infer`: the stages of a line as processes of their own, joined by topics."""
+"""`clearline worker capture|infer|recalibrate`: the stages of a line as processes of their own, joined by topics."""
 
 from __future__ import annotations
 
@@ -37,5 +37,24 @@ def infer(*, config: Config, seconds: Seconds = None, as_json: Json = False) -> 
 
     console = Console(stderr=as_json)
     loaded = load_config(config)
-    pipeline = Pipeline(as_inference(loaded), carried=loaded.cameras, say=lambda line: console.print(line, style="dim"))
+    pipeline = Pipeline(
+        as_inference(loaded),
+        carried=loaded.cameras,
+        recalibrates=False,
+        say=lambda line: console.print(line, style="dim"),
+    )
+    run_and_report(pipeline, console=console, seconds=seconds, as_json=as_json, title=str(config))
+
+
+@app.command()
+def recalibrate(*, config: Config, seconds: Seconds = None, as_json: Json = False) -> None:
+    """Watch for drift, ask for labels, prove another head: one of these for a line, beside its inference workers.
+
+    The folders `head.registry` and `adaptation.folder` have to be the same for all of them.
+    """
+    from workers.app_recalibrate import RecalibrationPipeline
+    from workers.config import load_config
+
+    console = Console(stderr=as_json)
+    pipeline = RecalibrationPipeline(load_config(config))
     run_and_report(pipeline, console=console, seconds=seconds, as_json=as_json, title=str(config))

@@ -15,11 +15,13 @@ from kafka.consumer.subscription_state import AsyncConsumerRebalanceListener
 from kafka.coordinator.assignors.cooperative_sticky import CooperativeStickyAssignor
 from kafka.errors import KafkaError
 from kafka.net.compat import KafkaNetClient
+from kafka.net.selector import NetworkSelector
 from kafka.structs import MemberState, OffsetAndMetadata
 
 from pipeline.interfaces import Clock
 from workers.kafka.connection import KafkaConnection
 from workers.kafka.offsets import OffsetBook, Partition
+from workers.kafka.receiving import WideManager
 
 log = structlog.get_logger()
 
@@ -249,7 +251,8 @@ def _connected(connection: KafkaConnection, *, terms: ConsumerTerms) -> _Joining
     opened: list[KafkaNetClient] = []
 
     def network(**settings: Any) -> KafkaNetClient:
-        opened.append(KafkaNetClient(**settings))
+        net = NetworkSelector(**settings)
+        opened.append(KafkaNetClient(net=net, manager=WideManager(net, **settings), **settings))
         return opened[-1]
 
     try:
@@ -260,6 +263,7 @@ def _connected(connection: KafkaConnection, *, terms: ConsumerTerms) -> _Joining
             enable_auto_commit=False,
             auto_offset_reset=terms.start,
             allow_auto_create_topics=False,
+            metrics_enabled=False,
             isolation_level="read_committed",
             partition_assignment_strategy=(CooperativeStickyAssignor,),
             max_poll_records=MAX_POLL_RECORDS,

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import socket
-from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import orjson
 
@@ -13,12 +12,11 @@ from pipeline.interfaces import Clock
 from pipeline.types import DeadLetter, Prediction
 from workers.kafka.message import KafkaPosition
 from workers.outbox_store import Parcel
-from workers.sinks.event import SCHEMA_VERSION, printable, rfc3339, to_event
+from workers.sinks.event import printable, rfc3339, to_event
+from workers.sinks.states import STATE_AFTER, Debouncer, state_event
 
 RESULT_TYPE = "clearline.result.v1"
 STATE_TYPE = "clearline.state.v1"
-STATE_AFTER = 3  # equal labels in a row before a region counts as being in that state
-CHANGES_KEPT = 64  # of a region, for the events that are packed again
 
 Headers = tuple[tuple[str, bytes], ...]
 
@@ -30,49 +28,6 @@ class Topics:
     results: str
     states: str
     dead_letters: str
-
-
-@dataclass(slots=True)
-class _State:
-    """One region of one camera: what it is in, and what it may be changing to."""
-
-    label: str | None = None
-    candidate: str | None = None
-    n: int = 0
-    epoch: int = 0
-    sequence: int = -1  # the last that counted
-    changes: OrderedDict[int, str] = field(default_factory=OrderedDict)  # by sequence: what it changed from
-
-
-class Debouncer:
-    """A state changes after `after` equal labels in a row; asked again about an event it answers the same.
-
-    A batch is packed again when its delivery failed, and frames come again when a partition does: what has counted
-    already counts no second time.
-    """
-
-    def __init__(self, *, after: int = STATE_AFTER) -> None:
-        self._after = after
-        self._states: dict[tuple[str, str], _State] = {}
-
-    def change(self, prediction: Prediction) -> str | None:
-        """The label the region has changed from ("" at first), or None where it has not changed."""
-        ref = prediction.ref
-        state = self._states.setdefault((ref.source_id, ref.roi_id), _State())
-        if ref.epoch == state.epoch and ref.sequence <= state.sequence:
-            return state.changes.get(ref.sequence)
-        if ref.epoch != state.epoch:
-            state.changes.clear()
-        state.epoch, state.sequence = ref.epoch, ref.sequence
-        state.n = state.n + 1 if prediction.label == state.candidate else 1
-        state.candidate = prediction.label
-        if prediction.label == state.label or state.n < self._after:
-            return None
-        before, state.label = state.label or "", prediction.label
-        state.changes[ref.sequence] = before
-        if len(state.changes) > CHANGES_KEPT:
-            state.changes.popitem(last=False)
-        return before
 
 
 class Packer:
@@ -99,19 +54,8 @@ class Packer:
         return parcels
 
     def _state(self, now: Prediction, *, before: str, time: str) -> Parcel:
-        ref = now.ref
-        event_id = f"state-{ref.event_id}"
-        body = {
-            "schema_version": SCHEMA_VERSION,
-            "event_id": event_id,
-            "source_id": ref.source_id,
-            "roi_id": ref.roi_id,
-            "time": time,
-            "label": now.label,
-            "decision": now.decision.value,
-            "previous": before or None,
-            "result_id": ref.event_id,
-        }
+        ref, body = now.ref, state_event(now, before=before, time=time)
+        event_id = str(body["event_id"])
         return _parcel(
             self._topics.states,
             key=f"{ref.source_id}/{ref.roi_id}".encode(),

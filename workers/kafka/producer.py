@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import math
+import threading
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -21,6 +23,7 @@ log = structlog.get_logger()
 
 CONNECT_S = 4.0  # until a send gives up finding a broker
 DELIVERY_S = 8.0  # until a batch counts as not delivered
+LOOK_S = 0.1  # a wait for the broker looks so often whether it was interrupted
 TRANSACTION_S = 20.0  # a dead worker's open transaction holds up readers for so long
 LINGER_MS = 20  # a send is flushed at once; until then its messages wait for each other, and travel together
 BATCH_BYTES = 256 * 1024  # the client's 16 KB is less than one picture
@@ -29,7 +32,10 @@ REQUEST_MAX_BYTES = 90_000_000  # a broker cuts the connection at 100 MB (socket
 
 
 class ParcelProducer:
-    """One thread. Connects at the first send; after any failure it begins anew, so that nothing half sent lingers."""
+    """One thread. Connects at the first send; after any failure it begins anew, so that nothing half sent lingers.
+
+    `interrupt` may come from any thread: what is being sent then fails within `connect_s`, mostly at once.
+    """
 
     def __init__(
         self,
@@ -48,6 +54,7 @@ class ParcelProducer:
         self._transactional_id = transactional_id
         self._transaction_s = transaction_s
         self._client: _BoundedProducer | None = None
+        self._interrupted = threading.Event()
         self._to_cut: set[str] = set()  # event ids that a topic has refused as too large, until they are through
 
     def send(self, parcels: Sequence[Parcel]) -> None:
@@ -82,6 +89,7 @@ class ParcelProducer:
         """The group's offsets, after whatever this producer's last transaction has come to. Raises SinkError."""
         try:
             self._opened()  # ends what its predecessor left open, and waits for it
+            self._require_time()
             admin = KafkaAdminClient(**self._connection.kwargs())
             try:
                 found = admin.list_group_offsets({group_id: [TopicPartition(*one) for one in partitions]})[group_id]
@@ -92,15 +100,19 @@ class ParcelProducer:
             raise self._refused(error) from error
         return {(one.topic, one.partition): at.offset for one, at in found.items() if at.offset >= 0}
 
+    def interrupt(self) -> None:
+        """Nothing more can be sent from now on."""
+        self._interrupted.set()
+
     def close(self) -> None:
         """Everything sent has been waited for already; may be called twice."""
         client, self._client = self._client, None
         if client is not None:
-            client.end(timeout_s=self._connect_s)
+            client.end(timeout_s=0.0 if self._interrupted.is_set() else self._connect_s)
 
-    def _flush(self, client: KafkaProducer, parcels: Sequence[Parcel]) -> None:
+    def _flush(self, client: _BoundedProducer, parcels: Sequence[Parcel]) -> None:
         futures = [self._send_one(client, parcel) for parcel in parcels]
-        client.flush(timeout=self._delivery_s + self._connect_s)
+        client.flush_all(timeout_s=self._delivery_s + self._connect_s)
         failed = [(parcel, future) for parcel, future in zip(parcels, futures, strict=True) if not future.succeeded()]
         self._to_cut |= {
             parcel.event_id for parcel, future in failed if isinstance(future.exception, MessageSizeTooLargeError)
@@ -120,8 +132,10 @@ class ParcelProducer:
         return client.send(parcel.topic, value=b"", key=key, headers=headers)
 
     def _opened(self) -> _BoundedProducer:
+        self._require_time()
         if self._client is None:
             client = _BoundedProducer(
+                self._interrupted,
                 **self._connection.kwargs(),
                 acks="all",
                 enable_idempotence=True,
@@ -129,6 +143,7 @@ class ParcelProducer:
                 transaction_timeout_ms=int(self._transaction_s * 1e3),
                 compression_type="lz4",
                 allow_auto_create_topics=False,
+                metrics_enabled=False,
                 linger_ms=LINGER_MS,
                 batch_size=BATCH_BYTES,
                 delivery_timeout_ms=int(self._delivery_s * 1e3),
@@ -140,7 +155,13 @@ class ParcelProducer:
                 client.init_transactions()
         return self._client
 
+    def _require_time(self) -> None:
+        if self._interrupted.is_set():
+            raise KafkaError("the line ends")
+
     def _refused(self, error: Exception) -> SinkError:
+        if self._interrupted.is_set():
+            return SinkError("kafka: not delivered before the line ended")
         return SinkError(f"kafka: {why(self._connection, error)}")
 
     def _abort(self) -> None:
@@ -158,6 +179,22 @@ class ParcelProducer:
 
 class _BoundedProducer(KafkaProducer):  # type: ignore[misc]  # the client is untyped
     """The client, which waits for ever for the end of a transaction, and does not close while a message is out."""
+
+    def __init__(self, interrupted: threading.Event, **settings: Any) -> None:
+        self._interrupted = interrupted
+        super().__init__(**settings)
+
+    def flush_all(self, *, timeout_s: float) -> None:
+        """Return when all is out, the time is over, or the wait was interrupted: the futures tell."""
+        for _ in range(math.ceil(timeout_s / LOOK_S)):
+            with contextlib.suppress(KafkaTimeoutError):
+                self.flush(timeout=LOOK_S)
+                return
+            if self._interrupted.is_set():
+                return
+
+    def init_transactions(self) -> None:
+        self._await(self._transaction_manager.initialize_transactions())
 
     def send_offsets_to_transaction(self, offsets: Any, group_metadata: Any) -> None:
         self._await(self._transaction_manager.send_offsets_to_transaction(offsets, group_metadata))
@@ -178,5 +215,9 @@ class _BoundedProducer(KafkaProducer):  # type: ignore[misc]  # the client is un
 
     def _await(self, result: Any) -> None:
         self._sender.wakeup()
-        if not result.wait(timeout_ms=self.config["delivery_timeout_ms"]):
-            raise KafkaTimeoutError("the transaction did not end in time")
+        for _ in range(math.ceil(self.config["delivery_timeout_ms"] / 1e3 / LOOK_S)):
+            if result.wait(timeout_ms=LOOK_S * 1e3):
+                return
+            if self._interrupted.is_set():
+                break
+        raise KafkaTimeoutError("the transaction did not end in time")

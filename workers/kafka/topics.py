@@ -62,6 +62,9 @@ def topic_specs(
         TopicSpec(f"{prefix}.results.v1", partitions, 7 * _DAY_S, "delete", events, "one event for each decided frame"),
         TopicSpec(f"{prefix}.states.v1", 1, None, "compact", events, "the state of each camera, the newest only"),
         TopicSpec(f"{prefix}.labels.v1", 1, 365 * _DAY_S, "delete", frames, "what people said that a part is"),
+        TopicSpec(
+            f"{prefix}.embeddings.v1", 1, 1 * _DAY_S, "delete", frames, "decided batches for `worker recalibrate`"
+        ),
         TopicSpec(f"{prefix}.drift.v1", 1, 30 * _DAY_S, "delete", events, "alarms of the drift detectors"),
         TopicSpec(f"{prefix}.heads.v1", 1, None, "compact", events, "which head is live, the newest only"),
         TopicSpec(f"{prefix}.dlq.v1", 1, 30 * _DAY_S, "delete", letters, "what could not be read, with the reason"),

@@ -32,12 +32,15 @@ class Answers:
         knows_event: Callable[[str], bool],
         clock: Clock,
         zone: tzinfo | None,
+        on_labelled: Callable[[str], None] = lambda _event_id: None,
     ) -> None:
+        """`on_labelled` is told the event of each label that was taken."""
         self._store, self._classes, self._clock, self._zone = store, tuple(classes), clock, zone
         self._queue = LabelQueue(store.database)
         self._intake = LabelIntake(
             store, classes=classes, knows_event=lambda event_id: self._queue.knows(event_id) or knows_event(event_id)
         )
+        self._on_labelled = on_labelled
         self._skipped: dict[str, set[str]] = {}
         self._lock = threading.Lock()
 
@@ -56,7 +59,8 @@ class Answers:
             given = self._queue.answer(
                 self._number(event_id, labeller=labeller), label=label, labeller=labeller, at=now
             )
-            return _told(self._intake.take_label(given, at=now), event_id=event_id)
+            taken = self._intake.take_label(given, at=now)
+        return self._told(taken, event_id=event_id)
 
     def skip(self, event_id: str, *, labeller: str) -> None:
         """Until the process ends."""
@@ -68,7 +72,7 @@ class Answers:
         with self._lock:
             taken = [self._intake.take(one, at=now) for one in labels]
         return tuple(
-            _told(one, event_id=str(label.get("event_id", ""))) for one, label in zip(taken, labels, strict=True)
+            self._told(one, event_id=str(label.get("event_id", ""))) for one, label in zip(taken, labels, strict=True)
         )
 
     def confusion(self, day: date) -> ConfusionDay:
@@ -103,6 +107,11 @@ class Answers:
         with self._lock:
             self._store.close()
 
+    def _told(self, taken: Taken, *, event_id: str) -> LabelAnswer:
+        if not taken.quarantined:
+            self._on_labelled(event_id)
+        return LabelAnswer(event_id, taken.outcome.value, taken.reason, taken.quarantined)
+
     def _open(self, labeller: str) -> list[Question]:
         skipped = self._skipped.get(labeller, set())
         found = self._queue.questions(labeller=labeller, at=self._clock.utc(), limit=MANY)
@@ -134,7 +143,3 @@ def _item(one: Question) -> QueueItem:
 def camera_of(event_id: str) -> str:
     """An event id ends in epoch, sequence and region."""
     return event_id.rsplit("-", 3)[0]
-
-
-def _told(taken: Taken, *, event_id: str) -> LabelAnswer:
-    return LabelAnswer(event_id, taken.outcome.value, taken.reason, taken.quarantined)

@@ -19,6 +19,7 @@ from workers.review.deciding import Deciding
 from workers.review.labelling import Labelling
 from workers.review.labels_api import LabelsApi
 from workers.review.pages import Pages
+from workers.review.product_api import ProductApi
 from workers.review.rendering import SECURITY_HEADERS, Renderer, SecurityHeaders, keep_visitor
 from workers.review.visit import SESSION_COOKIE, Door, Handler, Refusal, Visit
 from workers.review.wording import LANGUAGES, Words, words
@@ -37,7 +38,7 @@ def review_app(
         **_for_all(renderer, access=access, door=door),
         **_for_viewers(Pages(backend, renderer=renderer)),
         **_for_labellers(backend, renderer=renderer, door=door),
-        **_for_approvers(Deciding(backend, renderer=renderer)),
+        **_for_approvers(Deciding(backend, renderer=renderer), product=ProductApi(backend)),
     }
     return Starlette(
         routes=[
@@ -108,7 +109,7 @@ def _for_labellers(backend: ReviewBackend, *, renderer: Renderer, door: Door) ->
     }
 
 
-def _for_approvers(deciding: Deciding) -> Routes:
+def _for_approvers(deciding: Deciding, *, product: ProductApi) -> Routes:
     asked = {
         "approve": "/heads/{version:int}/approve",
         "promote": "/heads/{version:int}/promote",
@@ -116,7 +117,8 @@ def _for_approvers(deciding: Deciding) -> Routes:
         "thaw": "/heads/thaw",
     }
     routes: dict[tuple[str, str], tuple[Handler, Role | None]] = {
-        ("POST", "/heads/freeze"): (deciding.doing("freeze"), Role.APPROVER)
+        ("POST", "/heads/freeze"): (deciding.doing("freeze"), Role.APPROVER),
+        ("POST", "/product"): (product.change, Role.APPROVER),
     }
     for action, path in asked.items():
         routes["GET", path] = (deciding.asking(action), Role.APPROVER)

@@ -237,3 +237,6 @@ class ReviewBackend(Protocol):
 
     def thaw(self, who: str) -> None:
         """It may again."""
+
+    def change_product(self, product: str, *, who: str) -> None:
+        """Another product on the belt: its own references, and no drift. DataError for a name that is none."""

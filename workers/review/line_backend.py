@@ -20,7 +20,7 @@ from pipeline.heads.bundle import HeadBundle
 from pipeline.interfaces import Clock
 from pipeline.types import Decision, Features, Float32Array
 from workers.adaptation_files import AdaptationFiles
-from workers.adaptation_requests import RequestKind, submit
+from workers.adaptation_requests import RequestKind, product_name, submit
 from workers.capture import SourceState
 from workers.review.answers import Answers, camera_of
 from workers.review.backend import (
@@ -60,7 +60,7 @@ class LineBackend:
         teach: int,
         clock: Clock,
     ) -> None:
-        """`sources` is /status's; `picture` what adaptation keeps; `names` what people call the classes."""
+        """`sources` is /status's; `picture` what adaptation and archive keep; `names` what people call the classes."""
         self._wall, self._sources, self._state, self._answers = wall, sources, state, answers
         self._picture, self._files, self._heads = picture, files, heads
         self._names, self._good, self._teach, self._clock = names, good, teach, clock
@@ -84,7 +84,7 @@ class LineBackend:
         return tuple(tiles)
 
     def picture(self, event_id: str) -> bytes | None:
-        """From the wall, or from what adaptation keeps."""
+        """From the wall, or from what is kept longer; a distant archive may take its time."""
         return self._wall.picture(event_id) or self._picture(event_id)
 
     def classes(self) -> tuple[ClassRow, ...]:
@@ -173,6 +173,10 @@ class LineBackend:
     def thaw(self, who: str) -> None:
         """Raises DataError without adaptation."""
         self._submit(RequestKind.THAW, who=who)
+
+    def change_product(self, product: str, *, who: str) -> None:
+        """Raises DataError without adaptation, or for a name that is none."""
+        self._submit(RequestKind.CHANGEOVER, who=who, product=product_name(product))
 
     def _asking(self) -> Answers:
         if self._answers is None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import hashlib
-import shutil
 import sqlite3
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
@@ -15,7 +14,8 @@ import structlog
 from pipeline.errors import SinkError
 from pipeline.interfaces import Clock
 from pipeline.types import DeadLetter, Decision, FrameRef, Prediction
-from workers.sinks.archive_index import NAME, PART, ArchiveIndex, Kept, picture_path
+from workers.sinks.archive_index import NAME, ArchiveIndex, Kept
+from workers.sinks.archive_store import PictureStore
 from workers.sinks.event import printable
 
 log = structlog.get_logger()
@@ -27,11 +27,11 @@ PNG_START = b"\x89PNG"
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _SHARES = 2**64
 
-Note = Callable[[str, float, str], None]  # kept | missed | shed | bytes, how many, decision or reason
+Note = Callable[[str, float, str], None]  # kept | missed | shed | bytes | waiting, how many, decision or reason
 
 
 class ArchiveSink:
-    """JPEG and PNG files named by hashes, and an index beside them. It never refuses a delivery once it is open.
+    """JPEG and PNG files named by hashes, and an index on this machine. It never refuses a delivery once it is open.
 
     Beyond `max_bytes` or `max_age_s`, or where less than `min_free_bytes` are left on the disk, the oldest pictures go,
     those that are pinned excepted. What cannot be kept is counted, and the line goes on: results matter more. All
@@ -40,8 +40,9 @@ class ArchiveSink:
 
     def __init__(
         self,
-        folder: Path,
+        store: PictureStore,
         *,
+        index: Path,
         clock: Clock,
         keep: Collection[Decision] = ALWAYS,
         audit_share: float = 0.0,
@@ -49,37 +50,39 @@ class ArchiveSink:
         max_age_s: float,
         min_free_bytes: int = 0,
         note: Note = lambda _what, _n, _why: None,
-        free_bytes: Callable[[Path], int] = lambda folder: shutil.disk_usage(folder).free,
         name: str = "archive",
     ) -> None:
-        """Open the index, so that an unwritable folder is known before the first frame. Raises SinkError.
+        """Open folder and index, so that an unwritable one is known before the first frame. Raises SinkError.
 
-        `audit_share` is of what `keep` leaves out, drawn by the event's hash: the same frame always, whoever asks.
+        `index` is the folder of the index, on this machine. `audit_share` is of what `keep` leaves out, drawn by the
+        event's hash: the same frame always, whoever asks.
         """
         self.name = name
-        self._folder = folder
+        self._store = store
         self._clock = clock
-        self._keep = frozenset(keep)
-        self._audit_share = audit_share
+        self._wants = wants(keep, audit_share=audit_share)
         self._max_bytes, self._max_age_s, self._min_free_bytes = max_bytes, max_age_s, min_free_bytes
-        self._note, self._free_bytes = note, free_bytes
+        self._note = note
         self._closed = False
         self._ailing = False  # said once, until a picture is kept again
         self._aged_at = clock.monotonic()
         try:
-            folder.mkdir(parents=True, exist_ok=True)
-            self._index = _opened(folder)
-            self._index.repair(now=clock.utc())
+            index.mkdir(parents=True, exist_ok=True)
+            store.prepare()
+            self._index = _opened(index)
+            self._index.repair(store.pictures(), now=clock.utc())
             self._n_bytes = self._index.n_bytes()
         except (OSError, sqlite3.Error) as error:
             reason = getattr(error, "strerror", None) or error
-            raise SinkError(f"{folder}: expected a folder to keep pictures in, got: {reason}; name another") from error
+            raise SinkError(
+                f"{store.shown}: expected a folder to keep pictures in, got: {reason}; name another"
+            ) from error
         self._note("bytes", self._n_bytes, "")
 
     def deliver(self, predictions: Sequence[Prediction]) -> None:
         """Keep the pictures that are wanted. Blocks for the disk; raises SinkError only after `close`."""
         if self._closed:
-            raise SinkError(f"{self._folder}: expected an open archive, got a delivery after close")
+            raise SinkError(f"{self._store.shown}: expected an open archive, got a delivery after close")
         wanted = [one for one in predictions if self._wants(one)]
         if not wanted:
             return
@@ -94,7 +97,9 @@ class ArchiveSink:
     def dead_letter(self, letter: DeadLetter) -> None:
         """Dead letters keep their bytes elsewhere."""
         if self._closed:
-            raise SinkError(f"{self._folder}: expected an open archive, got dead letter {letter.reason} after close")
+            raise SinkError(
+                f"{self._store.shown}: expected an open archive, got dead letter {letter.reason} after close"
+            )
 
     def flush(self) -> None:
         """Nothing is buffered; a quiet line uses the time to let old pictures go."""
@@ -109,23 +114,18 @@ class ArchiveSink:
         with contextlib.suppress(sqlite3.Error):
             self._index.close()
 
-    def _wants(self, prediction: Prediction) -> bool:
-        if prediction.decision in self._keep:
-            return True
-        drawn = hashlib.sha256(b"audit " + prediction.ref.event_id.encode()).digest()[:8]
-        return int.from_bytes(drawn, "big") < self._audit_share * _SHARES
-
     def _take(self, wanted: Sequence[Prediction]) -> None:
         """Files first, then their rows in one transaction: a crash between them leaves files that `repair` counts."""
-        added = [(one, name) for one in wanted if (name := self._stored(one)) is not None]
+        written: set[str] = set()
+        added = [(one, name) for one in wanted if (name := self._stored(one, written=written)) is not None]
         now = self._clock.utc()
         try:
             with self._index.transaction():
                 n_new = sum(self._index.add(_kept(one, name=name), n_bytes=_size(one), at=now) for one, name in added)
         except sqlite3.Error:
-            for _, name in added:  # what the index does not know would never be shed
+            for name in written:  # what the index does not know would never be shed
                 with contextlib.suppress(OSError):
-                    picture_path(self._folder, name=name).unlink()
+                    self._store.remove(name)
             raise
         self._n_bytes += n_new
         for one, _ in added:
@@ -134,35 +134,36 @@ class ArchiveSink:
         self._shed_to(self._max_bytes, reason="bytes")
         self._expire()
 
-    def _stored(self, one: Prediction) -> str | None:
+    def _stored(self, one: Prediction, *, written: set[str]) -> str | None:
         """Name of the file that holds its picture now; None where that could not be."""
         content = one.evidence
         if not content or len(content) > self._max_bytes:
             self._miss([one], reason="too_large" if content else "no_picture", cause="")
             return None
         name = _name(one.ref, content=content)
+        if name in written or self._index.knows(name):  # of another region
+            return name
         try:
-            self._write(picture_path(self._folder, name=name), content=content)
+            self._write(name, content=content)
         except OSError as error:
             self._miss([one], reason="disk", cause=error.strerror or str(error))
             return None
+        written.add(name)
         return name
 
-    def _write(self, path: Path, *, content: bytes) -> None:
-        """Whole or not at all; once more where the disk was full and something could be shed. Raises OSError."""
-        if path.exists():  # of another region
-            return
+    def _write(self, name: str, *, content: bytes) -> None:
+        """Once more where the disk was full and something could be shed. Raises OSError."""
         try:
-            _write_whole(path, content=content)
+            self._store.write(name, content=content)
         except OSError as error:
             if error.errno not in _FULL or not self._shed_to(self._n_bytes - len(content), reason="disk"):
                 raise
-            _write_whole(path, content=content)
+            self._store.write(name, content=content)
 
     def _make_room(self) -> bool:
         """Give pictures up while the disk has less than it should; False where that is not enough."""
-        while (lacking := self._min_free_bytes - self._free_bytes(self._folder)) > 0:
-            if not self._shed_to(self._n_bytes - lacking, reason="disk"):
+        while (lacking := self._min_free_bytes - self._store.free_bytes()) > 0:
+            if not self._shed_to(int(self._n_bytes - lacking), reason="disk"):
                 return False
         return True
 
@@ -191,16 +192,29 @@ class ArchiveSink:
         """Files first: on a full disk the index cannot even delete before something is free."""
         for name, _ in pictures:
             with contextlib.suppress(OSError):  # gone already, or it comes back at the next start
-                picture_path(self._folder, name=name).unlink()
+                self._store.remove(name)
         self._index.forget([name for name, _ in pictures])
         self._n_bytes -= sum(size for _, size in pictures)
         self._note("shed", len(pictures), reason)
 
     def _miss(self, predictions: Sequence[Prediction], *, reason: str, cause: str) -> None:
         if cause and not self._ailing:
-            log.warning("archive misses pictures", sink=self.name, folder=str(self._folder), reason=reason, cause=cause)
+            log.warning("archive misses pictures", sink=self.name, folder=self._store.shown, reason=reason, cause=cause)
             self._ailing = True
         self._note("missed", len(predictions), reason)
+
+
+def wants(keep: Collection[Decision], *, audit_share: float) -> Callable[[Prediction], bool]:
+    """Whether the picture of a part is to be kept."""
+    always = frozenset(keep)
+
+    def wanted(prediction: Prediction) -> bool:
+        if prediction.decision in always:
+            return True
+        drawn = hashlib.sha256(b"audit " + prediction.ref.event_id.encode()).digest()[:8]
+        return int.from_bytes(drawn, "big") < audit_share * _SHARES
+
+    return wanted
 
 
 def _opened(folder: Path) -> ArchiveIndex:
@@ -222,18 +236,6 @@ def _name(ref: FrameRef, *, content: bytes) -> str:
     picture = f"{ref.source_id}\0{ref.epoch}\0{ref.sequence}"
     suffix = ".png" if content.startswith(PNG_START) else ".jpg"
     return f"{hashlib.sha256(picture.encode('utf-8', 'surrogatepass')).hexdigest()[:40]}{suffix}"
-
-
-def _write_whole(path: Path, *, content: bytes) -> None:
-    part = path.with_suffix(PART)
-    try:
-        path.parent.mkdir(exist_ok=True)
-        part.write_bytes(content)
-        part.replace(path)
-    except OSError:
-        with contextlib.suppress(OSError):
-            part.unlink(missing_ok=True)
-        raise
 
 
 def _size(one: Prediction) -> int:

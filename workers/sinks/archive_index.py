@@ -1,18 +1,15 @@
-"""What lies in an archive of pictures: a SQLite file beside them, one row for each picture and one for each event."""
+"""What lies in an archive of pictures: a SQLite file here, one row for each picture and one for each event."""
 
 from __future__ import annotations
 
 import contextlib
-import os
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
 NAME = "index.sqlite"
-SUFFIXES = (".jpg", ".png")
-PART = ".part"  # a picture that is being written
 BUSY_S = 2.0  # another process pins or reads
 _TABLES = """
 CREATE TABLE IF NOT EXISTS picture (
@@ -67,20 +64,15 @@ class ArchiveIndex:
         """Release the file."""
         self._connection.close()
 
-    def repair(self, *, now: float) -> None:
-        """After a crash: files the index does not know are counted, rows whose file is gone are dropped."""
-        there = {}
-        for path in self._folder.glob("[0-9a-f][0-9a-f]/*"):
-            with contextlib.suppress(FileNotFoundError):
-                if path.suffix == PART:
-                    path.unlink()
-                elif path.suffix in SUFFIXES:
-                    status = path.stat()
-                    there[path.name] = (status.st_size, min(status.st_mtime, now))
+    def repair(self, there: Mapping[str, tuple[int, float]], *, now: float) -> None:
+        """After a crash: pictures the index does not know are counted, rows whose picture is gone are dropped.
+
+        `there` are the pictures by name: bytes, UTC of the last change.
+        """
         with self.transaction():
             known = {row[0] for row in self._connection.execute("SELECT name FROM picture")}
             self._forget([name for name in known if name not in there])
-            found = [(name, *facts) for name, facts in there.items() if name not in known]
+            found = [(name, size, min(at, now)) for name, (size, at) in there.items() if name not in known]
             self._connection.executemany("INSERT INTO picture (name, n_bytes, kept_at) VALUES (?, ?, ?)", found)
 
     def n_bytes(self) -> int:
@@ -123,6 +115,10 @@ class ArchiveIndex:
         query = "UPDATE picture SET pinned = ? WHERE name = (SELECT name FROM event WHERE event_id = ?)"
         return self._connection.execute(query, (int(pinned), event_id)).rowcount > 0
 
+    def knows(self, name: str) -> bool:
+        """Is there a picture of that name?"""
+        return self._connection.execute("SELECT 1 FROM picture WHERE name = ?", (name,)).fetchone() is not None
+
     def event(self, event_id: str) -> Kept | None:
         """One event."""
         row = self._connection.execute("SELECT * FROM event WHERE event_id = ?", (event_id,)).fetchone()
@@ -152,22 +148,3 @@ class ArchiveIndex:
         rows = [(name,) for name in names]
         self._connection.executemany("DELETE FROM event WHERE name = ?", rows)
         self._connection.executemany("DELETE FROM picture WHERE name = ?", rows)
-
-
-def picture_path(folder: Path, *, name: str) -> Path:
-    """Where a picture lies: 256 folders, so that none holds too many."""
-    return folder / name[:2] / name
-
-
-def read_picture(folder: Path, *, event_id: str) -> bytes | None:
-    """The picture of an event; None where it was never kept or is gone. Any process may ask."""
-    if not os.path.exists(folder / NAME):
-        return None
-    with ArchiveIndex(folder) as index:
-        kept = index.event(event_id)
-    if kept is None:
-        return None
-    try:
-        return picture_path(folder, name=kept.name).read_bytes()
-    except FileNotFoundError:
-        return None

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import base64
 from datetime import UTC, datetime
 from typing import Any
 
 import orjson
 
-from pipeline.types import Prediction
+from pipeline.types import DeadLetter, Prediction
 
 SCHEMA_VERSION = "1.0"
 _DIGITS = 6  # of probabilities and logit margins: float32 holds no more, and lines stay short
@@ -75,6 +76,19 @@ def _verdict(prediction: Prediction) -> dict[str, Any]:
             "queue_ms": round(timing.queue_s * 1e3, 3),
             "infer_ms": round(timing.infer_s * 1e3, 3),
         },
+    }
+
+
+def letter_event(letter: DeadLetter) -> dict[str, Any]:
+    """The body for an item that could not be decided, with its bytes."""
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "event_id": printable(letter.ref.event_id),
+        "source_id": letter.source_id,
+        "reason": letter.reason,
+        "message": printable(letter.message),
+        "n_bytes": len(letter.original),
+        "original_base64": base64.b64encode(letter.original).decode(),
     }
 
 

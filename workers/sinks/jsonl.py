@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Sequence
 from pathlib import Path
 
 from pipeline.errors import SinkError
 from pipeline.interfaces import Clock
 from pipeline.types import DeadLetter, Prediction
-from workers.sinks.event import SCHEMA_VERSION, printable, rfc3339, to_event, to_line
+from workers.sinks.event import letter_event, rfc3339, to_event, to_line
 from workers.sinks.line_file import Fsync, LineFile
 
 DEFAULT_ROTATE_BYTES = 64_000_000
@@ -61,16 +60,7 @@ class JsonlSink:
             raise SinkError(f"{self._path}: expected an open sink, got a dead letter after close")
         if self._dead is None:
             self._dead = self._open(Path(f"{self._path}.dead.jsonl"))
-        body = {
-            "schema_version": SCHEMA_VERSION,
-            "event_id": letter.ref.event_id,
-            "source_id": letter.source_id,
-            "reason": letter.reason,
-            "message": printable(letter.message),
-            "time": rfc3339(self._clock.utc()),
-            "n_bytes": len(letter.original),
-            "original_base64": base64.b64encode(letter.original).decode(),
-        }
+        body = {**letter_event(letter), "time": rfc3339(self._clock.utc())}
         self._dead.append(to_line(body))
 
     def flush(self) -> None:

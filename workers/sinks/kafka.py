@@ -36,6 +36,10 @@ class KafkaDestination:
         """In order; raises SinkError within about twelve seconds."""
         self._producer.send(parcels)
 
+    def interrupt(self) -> None:
+        """What is being sent fails soon."""
+        self._producer.interrupt()
+
     def close(self) -> None:
         """Release the connection."""
         self._producer.close()
@@ -60,6 +64,10 @@ class KafkaSink:
 
     def flush(self) -> None:
         """Nothing is buffered between two deliveries."""
+
+    def interrupt(self) -> None:
+        """What is being sent fails soon; its frames are not acknowledged."""
+        self._destination.interrupt()
 
     def close(self) -> None:
         """Release the connection; may be called twice."""
@@ -115,6 +123,10 @@ class TransactionalKafkaSink:
         """Send what is held, where what it waited for has ended without a result."""
         if self._held and not self._closed:
             self._take([])
+
+    def interrupt(self) -> None:
+        """The transaction fails soon; its offsets are not committed."""
+        self._producer.interrupt()
 
     def close(self) -> None:
         """Release the connection; what is held was never committed and will be read again."""

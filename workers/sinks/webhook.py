@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import hmac
 import http.client
 import ssl
 from collections.abc import Callable, Sequence
-from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
 import orjson
@@ -18,7 +16,7 @@ from pipeline.errors import SinkError
 from pipeline.interfaces import Clock
 from pipeline.types import DeadLetter, Prediction
 from workers.outbox_store import Parcel
-from workers.sinks.event import SCHEMA_VERSION, printable, rfc3339, to_event
+from workers.sinks.event import letter_event, printable, rfc3339, to_event
 
 log = structlog.get_logger()
 
@@ -61,7 +59,7 @@ class WebhookDestination:
     def pack(self, outcome: Prediction | DeadLetter) -> list[Parcel]:
         """One event."""
         if isinstance(outcome, DeadLetter):
-            time, kind, body = rfc3339(self._clock.utc()), LETTER_TYPE, _letter(outcome)
+            time, kind, body = rfc3339(self._clock.utc()), LETTER_TYPE, letter_event(outcome)
         else:
             body = to_event(outcome, clock_utc_offset=self._clock.utc() - self._clock.monotonic())
             time, kind = body["time"]["decided"], RESULT_TYPE
@@ -92,6 +90,9 @@ class WebhookDestination:
         middle = len(parcels) // 2
         self.send(parcels[:middle])
         self.send(parcels[middle:])
+
+    def interrupt(self) -> None:
+        """Nothing to cut short: each wait ends after `timeout_s`."""
 
     def close(self) -> None:
         """Release the connection; may be called twice."""
@@ -165,18 +166,6 @@ def signature(body: bytes, *, timestamp: str, secret: str) -> str:
     """What the receiver computes too, compares in constant time, and refuses where the timestamp is minutes old."""
     mac = hmac.new(secret.encode(), timestamp.encode() + b"." + body, hashlib.sha256)
     return f"v1={mac.hexdigest()}"
-
-
-def _letter(letter: DeadLetter) -> dict[str, Any]:
-    return {
-        "schema_version": SCHEMA_VERSION,
-        "event_id": printable(letter.ref.event_id),
-        "source_id": letter.source_id,
-        "reason": letter.reason,
-        "message": printable(letter.message),
-        "n_bytes": len(letter.original),
-        "original_base64": base64.b64encode(letter.original).decode(),
-    }
 
 
 def _advice(status: int) -> str:

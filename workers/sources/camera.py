@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from typing import Literal
+from typing import Literal, Protocol
 
 from pipeline.errors import BadFrame, ConfigError, SourceError, SourceUnavailable
 from pipeline.interfaces import Clock
@@ -17,6 +17,12 @@ from workers.sources.watchdog import FrameWatchdog
 
 SCHEMES = ("rtsp", "rtsps", "rtmp", "http", "https", "udp", "rtp")
 Url = int | str
+
+
+class MakeReader(Protocol):
+    """Makes the reader of one connection; `where` names the camera in messages."""
+
+    def __call__(self, *, where: str, terms: ReaderTerms) -> Reader: ...
 
 
 class CameraSource:
@@ -37,10 +43,12 @@ class CameraSource:
         stall_ms: int = 5000,
         frozen_ms: int = 10_000,
         transport: Literal["tcp", "udp"] = "tcp",
-        reader: Literal["auto", "opencv", "pyav", "mjpeg"] = "auto",
+        reader: Literal["auto", "opencv", "pyav", "mjpeg"] | MakeReader = "auto",
+        live: bool = True,
     ) -> None:
         """`url` may be a function, called at each `open`: for a URL kept in a file that is changed at run time.
 
+        `reader` may make one, for a camera without a stream URL. `live`: False where a trigger takes the pictures.
         `stall_ms`: longest time with broken pictures only. `frozen_ms`: with the same picture; 0 turns it off.
         """
         if min(open_timeout_ms, read_timeout_ms) <= 0:
@@ -51,17 +59,18 @@ class CameraSource:
         self._read_url = url if callable(url) else lambda: url
         self._clock = clock
         self._terms = ReaderTerms(
-            open_timeout_ms=open_timeout_ms, read_timeout_ms=read_timeout_ms, clock=clock, on_skip=self._count_skipped
+            open_timeout_ms, read_timeout_ms, clock, on_skip=self._count_skipped, on_lost=self._count_lost
         )
         self._transport = transport
         self._reader_kind = reader
+        self._live = live
         self._stall_s, self._frozen_s = stall_ms / 1e3, frozen_ms / 1e3
         self._watchdog = self._new_watchdog(where=f"camera {source_id}")
         self._reader: Reader | None = None
         self._busy = threading.Lock()  # held while the reading thread is inside the reader
         self._closing = threading.Event()
         self._n_read = 0
-        self._n_skipped = 0  # since the last frame handed out, over reconnects
+        self._n_skipped = self._n_lost = 0  # since the last frame handed out, over reconnects
         self.stream_s: float | None = None
 
     @property
@@ -71,8 +80,8 @@ class CameraSource:
 
     @property
     def live(self) -> bool:
-        """True: the camera makes pictures whether or not somebody reads."""
-        return True
+        """True unless it is triggered: the camera makes pictures whether or not somebody reads."""
+        return self._live
 
     @property
     def info(self) -> StreamInfo | None:
@@ -123,7 +132,7 @@ class CameraSource:
             reader.wake()
         self._release()
 
-    def _read_open(self) -> SourceFrame:
+    def _read_open(self) -> SourceFrame | None:
         reader = self._reader
         if reader is None:
             raise SourceUnavailable(f"camera {self._source_id}: read needs an open camera; call open first")
@@ -133,10 +142,13 @@ class CameraSource:
             self._watchdog.check()
             bad.position = self._next_position()
             raise
-        received_at, captured_at = self._clock.monotonic(), self._clock.utc()
+        if picture is None:
+            return None
+        received_at = self._clock.monotonic()
+        captured_at = picture.captured_at if picture.captured_at is not None else self._clock.utc()
         self._watchdog.seen(picture.image)
         self.stream_s = picture.stream_s
-        skipped, self._n_skipped = self._n_skipped, 0
+        (skipped, lost), (self._n_skipped, self._n_lost) = (self._n_skipped, self._n_lost), (0, 0)
         return SourceFrame(
             image=picture.image,
             captured_at=captured_at,
@@ -145,10 +157,14 @@ class CameraSource:
             position=self._next_position(),
             evidence=picture.evidence,
             skipped=skipped,
+            lost=lost,
         )
 
     def _count_skipped(self) -> None:
         self._n_skipped += 1
+
+    def _count_lost(self, n: int) -> None:
+        self._n_lost += n
 
     def _next_position(self) -> int:
         self._n_read += 1
@@ -168,6 +184,8 @@ class CameraSource:
         return FrameWatchdog(stall_s=self._stall_s, frozen_s=self._frozen_s, clock=self._clock, where=where)
 
     def _new_reader(self, url: Url, *, where: str) -> Reader:
+        if callable(self._reader_kind):
+            return self._reader_kind(where=where, terms=self._terms)
         kind = self._reader_kind if self._reader_kind != "auto" else self._auto_reader(url, where=where)
         if kind == "opencv":
             return OpenCvReader(url=url, where=where, terms=self._terms)

@@ -19,13 +19,14 @@ class Picture:
     image: UInt8Array  # (H, W, 3) BGR
     evidence: bytes | None = None  # the JPEG it was decoded from
     stream_s: float | None = None  # the picture's own time, seconds, where the stream tells it
+    captured_at: float | None = None  # UTC seconds by this machine's clock, where the reader knows better than "now"
 
 
 @dataclass(frozen=True, slots=True)
 class StreamInfo:
     """What the stream says about itself; empty or 0 where it does not."""
 
-    reader: str  # opencv | pyav | mjpeg
+    reader: str  # opencv | pyav | mjpeg | aravis
     codec: str = ""
     fps: float = 0.0  # announced, not measured
 
@@ -38,6 +39,7 @@ class ReaderTerms:
     read_timeout_ms: int
     clock: Clock
     on_skip: Callable[[], None]  # called for each older picture that is let pass
+    on_lost: Callable[[int], None]  # told how many pictures the camera made that never came, where it numbers them
 
 
 class Reader(Protocol):
@@ -56,8 +58,8 @@ class Reader(Protocol):
         """Raises SourceUnavailable within about the open time-out."""
         ...
 
-    def read(self) -> Picture:
-        """Raises BadFrame for one broken picture, SourceUnavailable when the stream is lost."""
+    def read(self) -> Picture | None:
+        """None when none had to come. Raises BadFrame for one broken picture, SourceUnavailable for a lost stream."""
         ...
 
     def wake(self) -> None:

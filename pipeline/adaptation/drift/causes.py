@@ -113,12 +113,14 @@ def likely_cause(
     far_share: float,
     sensor_odd: Collection[SensorCheck] = (),
     sensor_faults: Collection[SensorCheck] = (),
+    soft: bool | None = None,
     audit_alarm: bool = False,
 ) -> Cause:
     """`charts` and `far_share` as of the DIAGNOSED event; sensor checks as they are then.
 
-    Blur and light both move every part; what tells them apart is sharpness, and without it whether confidence fell.
-    A light that costs confidence so counts as blur, whose response begins with a look at the lens: the safe mistake.
+    Blur and light both move every part; what tells them apart is whether the last pictures are `soft`, and where none
+    was looked at (None) whether confidence fell. Without pictures a light that costs confidence so counts as blur,
+    whose response begins with a look at the lens: the safe mistake.
     """
     over = set(charts)
     scatter = max((charts[name].ratio for name in ("dispersion", "novelty") if name in over), default=0.0)
@@ -132,8 +134,8 @@ def likely_cause(
         (Cause.UNKNOWN, not over),
         (Cause.CLASS_MIX, over == {"mix"}),
         (Cause.CALIBRATION, over == {"confidence"}),
-        (Cause.BLUR, SensorCheck.SHARPNESS in sensor_odd or less_scatter),
-        (Cause.BLUR, all_moved and less_sure),
+        (Cause.BLUR, bool(soft) or SensorCheck.SHARPNESS in sensor_odd or less_scatter),
+        (Cause.BLUR, soft is None and all_moved and less_sure),
         (Cause.LIGHTING_POSITION, all_moved),
         (Cause.NEW_CLASS, scatter > 0.0),
         (Cause.UNKNOWN, True),

@@ -20,6 +20,8 @@ LONG_SIDE = 112  # pixels; larger pictures are halved or more first
 SATURATED = 250  # of 255
 SPREADS = 8.0  # robust standard deviations that a healthy picture may be off
 MIN_PICTURES = 200
+SOFT_WEIGHT = 0.05  # of a picture in the smoothed sharpness: about the last twenty count
+SOFT_SPREADS = 0.7  # below the healthy median; four deviations of the smoothed value, and a tenth of SPREADS
 SMALLEST_SPREAD = (2.0, 0.05, 0.01, 0.05)  # grey levels; log; share; log: noise nobody should be called for
 
 
@@ -34,6 +36,7 @@ class SensorCheck(enum.StrEnum):
 
 
 MEASURED = (SensorCheck.BRIGHTNESS, SensorCheck.SHARPNESS, SensorCheck.SATURATION, SensorCheck.NORM)
+_SHARPNESS = MEASURED.index(SensorCheck.SHARPNESS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +121,12 @@ class SensorWatch:
         self._faults: tuple[SensorCheck, ...] = ()
         self._checksum: int | None = None
         self._run = 1
+        self._softness = 0.0  # smoothed, healthy spreads below the healthy median
+
+    @property
+    def is_soft(self) -> bool:
+        """Have the last pictures, taken together, been less sharp than healthy ones? Each alone need not be odd."""
+        return self._softness > SOFT_SPREADS
 
     @property
     def faults(self) -> tuple[SensorCheck, ...]:
@@ -128,6 +137,7 @@ class SensorWatch:
         """Take one picture."""
         self._run = self._run + 1 if reading.checksum == self._checksum else 1
         self._checksum = reading.checksum
+        self._smooth(reading.values[_SHARPNESS])
         rows = zip(MEASURED, reading.values, self._limits.low, self._limits.high, strict=True)
         odd = [check for check, value, low, high in rows if value < low or value > high]
         if self._run >= self._limits.identical:
@@ -139,3 +149,8 @@ class SensorWatch:
             check for check, count in self._counts.items() if count >= self._persist or (count > 0 and check in before)
         )
         return SensorState(odd=tuple(odd), faults=self._faults, changed=self._faults != before)
+
+    def _smooth(self, sharpness: float) -> None:
+        low, high = self._limits.low[_SHARPNESS], self._limits.high[_SHARPNESS]
+        softness = SPREADS * (high + low - 2.0 * sharpness) / (high - low)
+        self._softness += SOFT_WEIGHT * (softness - self._softness)

@@ -64,12 +64,11 @@ class RecordedFrames:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """A stretch of one source and ROI, of one start and one head, in which nothing is missing beyond the tolerance."""
+    """A stretch of one source and ROI, of one start, in which nothing is missing beyond the tolerance."""
 
     source: str
     roi: str
     epoch: int
-    head_version: int
     first_sequence: int
     last_sequence: int
     first_at: float  # captured_at
@@ -125,14 +124,22 @@ class RecordingReader:
             seen += len(rows)
         return np.concatenate(parts)
 
+    def places(self, *, since: float = -math.inf) -> tuple[tuple[str, str], ...]:
+        """Sources and regions of which something is recorded since then, in order of their names."""
+        found: set[tuple[str, str]] = set()
+        for block in self._blocks(since=since, until=math.inf):
+            found |= set(block.places)
+        return tuple(sorted(found))
+
     def runs(
         self, *, source: str, roi: str = "full", since: float = -math.inf, min_frames: int = 1, max_missing: int = 0
     ) -> tuple[Run, ...]:
         """Contiguous stretches, oldest first; `max_missing` frames may be missing at one place (dropped, or damaged).
 
-        A drift reference has to be contiguous: shuffled or thinned frames hide how slowly a healthy line wanders.
+        Whichever head decided them: embeddings do not depend on it. A drift reference has to be contiguous: shuffled
+        or thinned frames hide how slowly a healthy line wanders.
         """
-        fields = ("epoch", "sequence", "captured_at", "head_version")
+        fields = ("epoch", "sequence", "captured_at")
         columns: dict[str, list[npt.NDArray[np.generic]]] = defaultdict(list)
         for block in self._blocks(since=since, until=math.inf):
             rows = block.records[_matching(block, since=since, until=math.inf, source=source, roi=roi)]
@@ -140,16 +147,15 @@ class RecordingReader:
                 columns[name].append(rows[name])
         if not columns:
             return ()
-        epoch, sequence, at, head = (np.concatenate(columns[name]) for name in fields)
+        epoch, sequence, at = (np.concatenate(columns[name]) for name in fields)
         step = np.diff(sequence.astype(np.int64))
-        broken = (np.diff(epoch) != 0) | (np.diff(head.astype(np.int64)) != 0) | (step < 1) | (step > max_missing + 1)
+        broken = (np.diff(epoch) != 0) | (step < 1) | (step > max_missing + 1)
         edges = [0, *(np.flatnonzero(broken) + 1).tolist(), len(sequence)]
         return tuple(
             Run(
                 source=source,
                 roi=roi,
                 epoch=int(epoch[a]),
-                head_version=int(head[a]),
                 first_sequence=int(sequence[a]),
                 last_sequence=int(sequence[b - 1]),
                 first_at=float(at[a:b].min()),
@@ -162,9 +168,7 @@ class RecordingReader:
 
     def read_run(self, run: Run) -> RecordedFrames:
         """The frames of a run; fewer where its beginning was removed meanwhile."""
-        span = self.frames(
-            since=run.first_at, until=run.last_at, source=run.source, roi=run.roi, head_version=run.head_version
-        )
+        span = self.frames(since=run.first_at, until=run.last_at, source=run.source, roi=run.roi)
         sequence = span.records["sequence"]
         inside = (span.records["epoch"] == run.epoch) & (sequence >= run.first_sequence)
         return RecordedFrames(span.records[inside & (sequence <= run.last_sequence)], span.places)

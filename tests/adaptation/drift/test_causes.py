@@ -41,6 +41,14 @@ def test_a_picture_less_sharp_than_before_makes_a_shift_blur() -> None:
     assert likely_cause(over(location=3.0), far_share=0.02, sensor_odd=[SensorCheck.SHARPNESS]) is Cause.BLUR
 
 
+def test_pictures_tell_a_light_that_costs_confidence_from_blur_and_a_weak_blur_from_a_new_class() -> None:
+    dim, weak_blur = over(location=6.0, dispersion=3.0, confidence=-4.0), over(novelty=4.0, dispersion=2.0)
+    assert likely_cause(dim, far_share=0.04, soft=False) is Cause.LIGHTING_POSITION
+    assert likely_cause(dim, far_share=0.04, soft=True) is Cause.BLUR
+    assert likely_cause(weak_blur, far_share=0.04, soft=True) is Cause.BLUR
+    assert likely_cause(weak_blur, far_share=0.04, soft=False) is Cause.NEW_CLASS
+
+
 def test_an_audit_alarm_alone_is_a_changed_rule() -> None:
     assert likely_cause({}, far_share=0.01, audit_alarm=True) is Cause.CONCEPT
     assert likely_cause(over(novelty=2.0), far_share=0.05, audit_alarm=True) is Cause.NEW_CLASS

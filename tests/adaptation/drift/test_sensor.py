@@ -97,6 +97,18 @@ def test_a_short_trouble_is_odd_but_no_fault_and_a_fault_ends_when_it_is_over(li
     assert after[-1].changed
 
 
+def test_pictures_a_little_out_of_focus_are_soft_before_any_of_them_is_odd(limits: SensorLimits) -> None:
+    rng, watch = np.random.default_rng(7), SensorWatch(limits, persist=PERSIST)
+    for _ in range(N_HEALTHY):
+        watch.update(read_picture(picture(rng)))
+    assert not watch.is_soft
+    states = [watch.update(read_picture((picture(rng) * 0.8).astype(np.uint8))) for _ in range(PERSIST)]
+    assert not watch.is_soft, "a dim lamp is no blur"
+    states = [watch.update(read_picture(cv2.GaussianBlur(picture(rng), (0, 0), 0.6))) for _ in range(2 * PERSIST)]
+    assert not any(SensorCheck.SHARPNESS in state.odd for state in states)
+    assert watch.is_soft
+
+
 def test_pictures_without_a_norm_have_no_norm_fault(healthy: list[SensorReading]) -> None:
     rng = np.random.default_rng(6)
     limits = learn_limits([read_picture(picture(rng, side=64)) for _ in range(200)])

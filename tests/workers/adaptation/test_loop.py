@@ -13,11 +13,13 @@ from pipeline.adaptation.lifecycle.audit_log import verify
 from pipeline.adaptation.lifecycle.states import State
 from pipeline.errors import SinkError
 from pipeline.heads import registry
+from tests.adaptation.streams import Drift
 from tests.workers.adaptation.world import BLUR, CLASSES, World
 from workers.adaptation_requests import RequestKind, submit
 
 ENDS = (State.PROBATION, State.COOLDOWN, State.HOLD, State.APPROVAL)
 LONG = 60_000
+HARD_BLUR = Drift(blur=0.7)
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +74,8 @@ def test_a_healthy_line_stays_as_it_is(world: World) -> None:
     assert world.live_version == 1
 
 
-def test_blur_is_answered_by_labels_a_challenger_the_gate_and_a_better_head(world: World) -> None:
+def test_blur_is_answered_by_labels_a_challenger_the_gate_and_a_better_head(gating: World) -> None:
+    world = gating
     before = world.accuracy(1, drift=BLUR)
     world.feed(LONG, drift=BLUR, until=ENDS)
     assert world.state is State.PROBATION, world.loop.state.reason
@@ -82,12 +85,17 @@ def test_blur_is_answered_by_labels_a_challenger_the_gate_and_a_better_head(worl
     assert world.state is State.MONITORING, world.loop.state.reason
     assert world.accuracy(2, drift=BLUR) > before
     assert verify(world.files.audit).ok
+    world.feed_until_charted(LONG, drift=BLUR)
+    assert world.loop.is_charted, "the new head has a reference of its own, of the line as it is now"
+    n_states = len(world.states)
+    world.feed(4_000, drift=BLUR)
+    assert world.states[n_states:] == [], "blur is what is normal now"
+    world.feed(LONG, drift=HARD_BLUR, until=(State.LABELLING,))
+    assert world.state is State.LABELLING
 
 
-def test_a_more_accurate_head_that_lets_more_defects_through_is_not_promoted(
-    commissioned: Path, tmp_path: Path
-) -> None:
-    shutil.copytree(commissioned, tmp_path / "world")
+def test_a_more_accurate_head_that_lets_more_defects_through_is_not_promoted(built: Path, tmp_path: Path) -> None:
+    shutil.copytree(built, tmp_path / "world")
     world = World(tmp_path / "world", good=(CLASSES[0],))
     world.feed(LONG, drift=BLUR, until=ENDS)
     assert world.accuracy(2, drift=BLUR) > world.accuracy(1, drift=BLUR)
@@ -129,6 +137,23 @@ def test_a_rollback_that_was_asked_for_takes_the_line_back(gating: World) -> Non
     assert gating.state is State.COOLDOWN
 
 
+def test_another_product_is_no_drift_and_the_first_one_is_watched_again_when_it_comes_back(world: World) -> None:
+    for product in ("lid", "default"):
+        submit(world.files, kind=RequestKind.CHANGEOVER, by="mes", at=world.clock.utc(), product=product)
+        world.tick()
+        if product == "lid":
+            world.feed(6_000, drift=BLUR)
+            assert world.states == [State.MONITORING]
+            assert not world.loop.is_charted, "nobody has made a reference of it"
+            restart(world)
+            assert not world.loop.is_charted, "a restart does not forget what is on the belt"
+    world.feed(3_000)
+    assert world.states == [State.MONITORING]
+    assert world.loop.is_charted
+    world.feed(LONG, drift=BLUR, until=(State.DIAGNOSE,))
+    assert world.state is State.DIAGNOSE
+
+
 def test_frozen_means_that_nothing_moves_until_somebody_thaws(world: World) -> None:
     submit(world.files, kind=RequestKind.FREEZE, by="ann", at=world.clock.utc(), reason="audit today")
     world.feed(4_000, drift=BLUR)
@@ -138,13 +163,26 @@ def test_frozen_means_that_nothing_moves_until_somebody_thaws(world: World) -> N
     assert world.state is State.LABELLING
 
 
-@pytest.mark.parametrize("state", [State.SUSPECT, State.LABELLING, State.GATING, State.PROBATION])
-def test_a_restart_goes_on_where_it_was(world: World, state: State) -> None:
+@pytest.mark.parametrize(
+    ("start", "state"),
+    [
+        ("world", State.SUSPECT),
+        ("world", State.LABELLING),
+        ("gating", State.GATING),
+        ("gating", State.PROBATION),
+    ],
+)
+def test_a_restart_goes_on_where_it_was(request: pytest.FixtureRequest, start: str, state: State) -> None:
+    world: World = request.getfixturevalue(start)
     world.feed(LONG, drift=BLUR, until=(state,), people=state is not State.LABELLING)
     run, asked = world.loop.state.run, world.loop.asking.known(at=world.clock.utc())
     restart(world)
     assert world.state is state
     assert world.loop.state.run == run
+    if state is State.SUSPECT:
+        world.feed(LONG, drift=BLUR, until=(State.LABELLING,))
+        assert world.state is State.LABELLING
+        return
     world.feed(LONG, drift=BLUR, until=ENDS)
     assert world.state is State.PROBATION, world.loop.state.reason
     assert asked <= world.loop.asking.known(at=world.clock.utc())
@@ -180,8 +218,8 @@ def test_a_full_disk_holds_the_loop_and_not_the_line(world: World, monkeypatch: 
     assert verify(world.files.audit).ok
 
 
-def test_an_unwritable_store_holds(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    world.feed(LONG, drift=BLUR, until=(State.LABELLING,))
+def test_an_unwritable_store_holds(gating: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    world = gating
 
     def refuses(*_: object, **__: object) -> None:
         raise SinkError("gates: cannot write: No space left on device; free space on that disk")

@@ -169,6 +169,14 @@ class World:
                 return start + BATCH
         return n
 
+    def feed_until_charted(self, n: int, *, drift: Drift = NONE) -> None:
+        """Parts go by until the live head has a reference, at most n."""
+        for _ in range(0, n, BATCH):
+            self.feed(BATCH, drift=drift)
+            self.loop.references.wait(timeout_s=120.0)
+            if self.loop.is_charted:
+                return
+
     def tick(self) -> None:
         """A second passes; children are waited for."""
         self.loop.tick()

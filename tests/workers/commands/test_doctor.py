@@ -13,6 +13,7 @@ from typer.testing import CliRunner, Result
 
 from pipeline.texts.dictionary import load_dictionary
 from tests.lines import TEXTS, fit_head_in, simulated, write_config
+from tests.servers.aravis import ADDRESS, GigeCamera
 from tests.servers.kafka import KafkaBroker
 from tests.servers.ports import free_port
 from workers.clock import SystemClock
@@ -76,6 +77,13 @@ def test_each_fault_is_one_bad_line_and_the_exit_code_is_1(folder: Path, tmp_pat
     assert "hunter2" not in result.output
     assert "head fit" in checks["head"]["found"]
     assert "expected a broker" in checks["broker"]["found"]
+
+
+def test_a_gige_vision_camera_is_looked_at_like_any_other(folder: Path) -> None:
+    with GigeCamera():
+        source = {"type": "gige", "camera": ADDRESS}
+        found = _checks(_run("--config", str(write_config(folder, sources=[source])), "--json"))["camera cap-01"]
+    assert (found["state"], f"gige://{ADDRESS}: 512 x 512" in found["found"]) == ("ok", True), found
 
 
 def test_a_region_outside_the_picture_is_bad(folder: Path) -> None:

@@ -76,6 +76,28 @@ def test_frames_before_a_changeover_are_another_product(home: Home) -> None:
     assert home.said(app, "status")["product"] == "lid"
 
 
+def test_a_changeover_is_recorded_or_asked_of_the_line_that_runs(home: Home) -> None:
+    assert home.said(app, "changeover", "lid", "--by", "mes") == {"product": "lid", "running": False}
+    assert home.said(app, "status")["product"] == "lid"
+    line = AdaptationLock(home.files)
+    try:
+        assert home.said(app, "changeover", "cap", "--by", "mes")["running"]
+    finally:
+        line.close()
+    (request,) = take_all(home.files)
+    assert (request.kind, request.by, request.values) == (RequestKind.CHANGEOVER, "mes", {"product": "cap"})
+    assert "expected 1 to 120 printable characters" in home.refused(app, "changeover", " ", "--by", "mes")
+
+
+def test_frames_from_before_the_line_changed_are_not_its_normal(home: Home) -> None:
+    home.files.normal.write_text('{"since": 1700001100.0, "version": null}')
+    try:
+        (first, _) = home.said(app, "reference", exit_code=3)["references"]
+    finally:
+        home.files.normal.unlink()
+    assert first["n_parts"] == 400
+
+
 def test_a_head_that_needs_levels_is_refused(home: Home) -> None:
     from workers.commands.head import fit_folder
 

@@ -15,6 +15,7 @@ from tests.lines import TEXTS, fit_head_in, simulated, write_config
 from workers.commands.validate import validate
 from workers.commands.validate_deep import deep_problems
 from workers.config import load_config
+from workers.sources import aravis
 
 APP = typer.Typer()
 APP.command()(validate)
@@ -49,6 +50,22 @@ def test_each_problem_is_one_line_with_its_key_and_the_exit_code_is_2(tmp_path: 
     assert [line.split()[1] for line in done.stderr.splitlines()] == ["head.registry", "cameras[0].source.path"]
     plain = orjson.loads(CliRunner().invoke(APP, [str(path), "--deep", "--json"]).stdout)
     assert [one["key"] for one in plain["problems"]] == ["head.registry", "cameras[0].source.path"]
+
+
+def test_a_gige_vision_camera_needs_its_library_and_regions_inside_what_it_sends(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = {"type": "gige", "region": {"width": 640, "height": 480}}
+    text = write_config(folder, sources=[source]).read_text()
+    path = folder / "gige.yaml"
+    rois = "rois: [{id: left, x: 600, y: 0, width: 100, height: 50}]"
+    path.write_text(text.replace("- id: cap-01", f"- id: cap-01\n  {rois}"))
+    monkeypatch.setattr(aravis, "LIBRARY", "libaravis-absent.so.0")
+    aravis.load_aravis.cache_clear()
+    found = dict(deep_problems(load_config(path)))
+    aravis.load_aravis.cache_clear()
+    assert "apt-get install libaravis-0.8-0" in found["cameras[0].source.type"]
+    assert "reaches to 700 x 50, but the picture is 640 x 480" in found["cameras[0].rois[0]"]
 
 
 def test_files_that_are_not_there_are_named(tmp_path: Path) -> None:

@@ -147,7 +147,7 @@ class FakeBackend:
             DriftLine("cap-04", State.BLOCKED, since=NOON - 90, cause=Cause.SENSOR_FAULT),
         ]
         self.known_heads = HEADS
-        self.calls: list[tuple[str, int | None, str]] = []
+        self.calls: list[tuple[str, int | str | None, str]] = []
         self.taken: list[Mapping[str, Any]] = []
         self.day = ConfusionDay(
             date(2023, 11, 14),
@@ -226,6 +226,11 @@ class FakeBackend:
     def heads(self) -> Heads:
         with self._lock:
             return self.known_heads
+
+    def change_product(self, product: str, *, who: str) -> None:
+        if not product.strip():
+            raise DataError("product: expected a name, got none")
+        self.calls.append(("product", product, who))
 
     def approve(self, version: int, *, who: str) -> None:
         self._lead(version, status=HeadStatus.PROBATION)

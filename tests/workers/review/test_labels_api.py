@@ -75,6 +75,16 @@ def test_without_a_token_nothing_is_taken(client: TestClient) -> None:
     assert answer.headers["www-authenticate"].startswith("Bearer")
 
 
+def test_an_approver_s_program_says_what_is_on_the_belt(client: TestClient, backend: FakeBackend) -> None:
+    assert client.post("/review/product", json={"product": "lid"}, headers={**BEARER, **JSON}).status_code == 403
+    logged_in(client, name="aoki")
+    headers = {"X-CSRF-Token": page_token(client), **JSON}
+    assert client.post("/review/product", json={"product": "lid"}, headers=headers).json() == {"product": "lid"}
+    for content in ({"product": ""}, {"product": 5}, ["lid"]):
+        assert client.post("/review/product", json=content, headers=headers).status_code == 422
+    assert backend.calls == [("product", "lid", "aoki")]
+
+
 def test_every_label_counts_against_the_rate(client: TestClient) -> None:
     assert _post(client, [LABEL] * 200).status_code == 200
     assert _post(client, LABEL).status_code == 429

@@ -19,7 +19,9 @@ from tests.fakes import FakeClock
 from tests.making import make_prediction, make_ref
 from tests.outboxes import full_disk
 from workers.sinks.archive import AGE_CHECK_S, ArchiveSink
-from workers.sinks.archive_index import ArchiveIndex, picture_path, read_picture
+from workers.sinks.archive_index import ArchiveIndex
+from workers.sinks.archive_reader import ArchiveReader
+from workers.sinks.archive_store import LocalStore
 
 SIZE = 1000
 
@@ -33,13 +35,18 @@ class Bench:
         self.told: Counter[tuple[str, str]] = Counter()
         self.n_bytes = 0.0
         terms: dict[str, Any] = {"max_bytes": 100 * SIZE, "max_age_s": 1e6, **given}
-        self.sink = ArchiveSink(folder, clock=self.clock, note=self._note, **terms)
+        free = {"free_bytes": terms.pop("free_bytes")} if "free_bytes" in terms else {}
+        self.store = LocalStore(folder, **free)
+        self.sink = ArchiveSink(self.store, index=folder, clock=self.clock, note=self._note, **terms)
 
     def _note(self, what: str, n: float, why: str) -> None:
         if what == "bytes":
             self.n_bytes = n
         else:
             self.told[what, why] += int(n)
+
+    def picture(self, part: Prediction) -> bytes | None:
+        return ArchiveReader(self.store, index=self.folder).read(part.ref.event_id)
 
     def files(self) -> int:
         return len([path for path in self.folder.glob("??/*")])
@@ -75,7 +82,7 @@ def test_rejects_and_doubts_are_kept_with_their_bytes_and_accepted_parts_are_not
     parts = [_part(number, decision=decision) for number, decision in enumerate(Decision)]
     bench.sink.deliver(parts)
     for part in parts:
-        kept = read_picture(tmp_path, event_id=part.ref.event_id)
+        kept = bench.picture(part)
         assert kept == (None if part.decision is Decision.ACCEPT else part.evidence)
     assert bench.told == {("kept", "reject"): 1, ("kept", "review"): 1, ("kept", "unknown"): 1}
     assert bench.n_bytes == 3 * SIZE
@@ -116,7 +123,7 @@ def test_all_regions_of_a_picture_share_one_file(tmp_path: Path) -> None:
     bench.sink.deliver([right])
     assert bench.files() == 1
     assert bench.n_bytes == SIZE
-    assert read_picture(tmp_path, event_id=right.ref.event_id) == left.evidence
+    assert bench.picture(right) == left.evidence
 
 
 def test_no_name_from_outside_leads_out_of_the_folder(tmp_path: Path) -> None:
@@ -215,7 +222,7 @@ def test_after_a_crash_files_and_index_agree_again(tmp_path: Path) -> None:
     gone.unlink()
     part_written.parent.mkdir(exist_ok=True)
     part_written.write_bytes(b"x" * 10)
-    orphan = picture_path(tmp_path, name=f"{'cd' * 20}.jpg")
+    orphan = bench.store.path(f"{'cd' * 20}.jpg")
     orphan.parent.mkdir(exist_ok=True)
     orphan.write_bytes(b"x" * 500)
     again = Bench(tmp_path)

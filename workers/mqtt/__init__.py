@@ -1,0 +1,1 @@
+"""MQTT: how its broker is reached."""

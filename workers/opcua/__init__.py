@@ -1,0 +1,1 @@
+"""OPC UA: the server that a PLC reads."""
