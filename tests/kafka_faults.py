@@ -228,7 +228,7 @@ class FaultRun:
 
     def _begin(self, name: str) -> None:
         if name not in self._workers:
-            options = replace(self.options, transactional_id=f"line-{uuid.uuid4().hex}")
+            options = replace(self.options, transactional_id=f"{self.options.group}-{name}")
             self._workers[name] = worker = Worker(options, log=self._folder / f"worker-{name}.log")
             worker.wait_ready()
 

@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from types import FrameType
 
 import numpy as np
@@ -116,26 +117,35 @@ def topic_source(options: LineOptions, *, clock: SystemClock, source_id: str = "
 
 
 def topic_sink(
-    options: LineOptions, *, source: KafkaSource | None, clock: SystemClock, ledger: Ledger | None = None
+    options: LineOptions,
+    *,
+    source: KafkaSource | None,
+    clock: SystemClock,
+    connection: KafkaConnection | None = None,
+    ledger: Ledger | None = None,
 ) -> Sink:
     """A writer of results, states and dead letters; `ledger` for exactly once."""
     topics = Topics(results=options.results, states=options.states, dead_letters=options.letters)
     packer = Packer(topics=topics, line="faults", clock=clock)
-    connection = connection_to(options.bootstrap)
+    connection = connection or connection_to(options.bootstrap)
     if source is None or options.delivery != "exactly_once":
         producer = ParcelProducer(
             connection, max_message_bytes=options.max_message_bytes, connect_s=1.0, delivery_s=options.delivery_s
         )
         return KafkaSink(KafkaDestination(packer, producer=producer))
     assert ledger is not None
-    producer = ParcelProducer(
-        connection,
-        max_message_bytes=options.max_message_bytes,
-        transactional_id=options.transactional_id,
-        transaction_s=options.transaction_s,
-        connect_s=1.0,
-        delivery_s=options.delivery_s,
+    first, producer = (
+        ParcelProducer(
+            connection,
+            max_message_bytes=options.max_message_bytes,
+            transactional_id=options.transactional_id,
+            transaction_s=options.transaction_s,
+            connect_s=1.0,
+            delivery_s=options.delivery_s,
+        )
+        for _ in range(2)
     )
+    source.before_first_join = partial(taken_over, first)
     return TransactionalKafkaSink(
         packer,
         producer=producer,
@@ -143,6 +153,14 @@ def topic_sink(
         group=lambda: source.group_metadata,
         unfinished=lambda: ledger.unfinished(source.source_id),
     )
+
+
+def taken_over(producer: ParcelProducer) -> None:
+    """As a worker does before it joins its group."""
+    try:
+        producer.take_over()
+    finally:
+        producer.close()
 
 
 def fake_live_head() -> LiveHead:

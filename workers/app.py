@@ -26,6 +26,7 @@ from workers.line import Beside, Line, Say, quiet
 from workers.metrics import Metrics
 from workers.opening import open_encoder, open_feeds, open_head, open_sinks, publish_pace_s
 from workers.opening_parts import OpenedTriggers, open_parts
+from workers.opening_review import open_first_pictures, open_review
 from workers.server import StatusServer
 from workers.sinks.results import ResultsSink
 from workers.wall import Wall
@@ -81,6 +82,7 @@ class Pipeline:
         feeds = self._feeds(carried, encoder=encoder, clock=capture_clock)
         sinks, ledger = self._sinks(feeds, carried=carried, clock=capture_clock)
         self._wall = Wall(clock=capture_clock)
+        self._first = open_first_pictures(config, carried=carried, head=opened.live.head, clock=capture_clock)
         tap = self._make_tap()
         self.line = Line(
             feeds=feeds,
@@ -180,23 +182,25 @@ class Pipeline:
         return self.adaptation
 
     def _told_of_batches(self, tap: Tap | None) -> TapLike:
-        """The wall sees every batch, and so does adaptation where there is one."""
-        wall = self._wall
+        """The wall sees every batch, and so do those who look for pictures to label, and adaptation."""
+        wall, first = self._wall, self._first
 
         def told(batch: Batch, features: Features, scores: Scores, made: Sequence[Prediction], live: LiveHead) -> None:
             wall.see(batch, made)
+            if first is not None:
+                first.see(batch, features, made)
             if tap is not None:
                 tap(batch, features, scores, made, live)
 
         return told
 
     def _review(self, encoder: EncoderBundle, *, clock: SystemClock) -> ASGIApp | None:
-        from workers.opening_review import open_review
-
         return open_review(
             self._config,
             encoder=encoder,
             wall=self._wall,
+            live=lambda: self.line.live,
+            first=self._first,
             sources=lambda: self.line.status()["sources"],
             state=lambda: None if self.adaptation is None else self.adaptation.state,
             clock=clock,

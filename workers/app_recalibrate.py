@@ -5,6 +5,9 @@ from __future__ import annotations
 from importlib.metadata import version
 from typing import Any
 
+from starlette.types import ASGIApp
+
+from pipeline.encoders.build import EncoderBundle
 from pipeline.errors import ConfigError
 from workers.adaptation.tap import Tap
 from workers.adaptation_files import AdaptationFiles
@@ -59,14 +62,20 @@ class RecalibrationPipeline:
             status=self.line.status,
             health=lambda: _verdict(self.line.unhealthy()),
             ready=lambda: _verdict(self.line.unready()),
-            review=open_review(
-                config,
-                encoder=encoder,
-                wall=Wall(clock=clock),
-                sources=dict,
-                state=lambda: self.loop.state,
-                clock=clock,
-            ),
+            review=self._review(encoder, clock=clock),
+        )
+
+    def _review(self, encoder: EncoderBundle, *, clock: SystemClock) -> ASGIApp | None:
+        """The wall stays empty: pictures are with the inference workers."""
+        return open_review(
+            self._config,
+            encoder=encoder,
+            wall=Wall(clock=clock),
+            live=lambda: self.loop.acting.live,
+            first=None,
+            sources=dict,
+            state=lambda: self.loop.state,
+            clock=clock,
         )
 
     def start(self) -> None:

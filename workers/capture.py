@@ -68,10 +68,11 @@ class Capture:
         on_frame: Callable[[str], None],
         evidence_quality: int | None = None,
         on_wait: Callable[[float], None] | None = None,
+        evidence_every_s: float = 0.0,
     ) -> None:
         """`cuts(camera)` gives the regions of a camera.
 
-        With `evidence_quality` every picture that comes without its JPEG is encoded here, for an archive.
+        With `evidence_quality` a picture that comes without its JPEG is encoded here, one in `evidence_every_s`.
 
         `on_state(source_id, state)` is told of every change, `on_frame(source_id)` of every picture, `on_wait(seconds)`
         of every time that the source stood still because its queue was full.
@@ -86,7 +87,8 @@ class Capture:
         self._drop_oldest = drop_oldest
         self._on_state = on_state
         self._on_frame = on_frame
-        self._evidence_quality = evidence_quality
+        self._evidence_quality, self._evidence_every_s = evidence_quality, evidence_every_s
+        self._encoded_at = float("-inf")
         self._on_wait = on_wait
         self._epoch = int(clock.utc() * 1e9)
         self._n_taken = 0
@@ -160,6 +162,10 @@ class Capture:
     def _evidence(self, taken: SourceFrame) -> bytes | None:
         if taken.evidence is not None or self._evidence_quality is None:
             return taken.evidence
+        now = self._clock.monotonic()
+        if now - self._encoded_at < self._evidence_every_s:
+            return None
+        self._encoded_at = now
         return as_jpeg(taken.image, quality=self._evidence_quality)
 
     def _enter(self, state: SourceState) -> None:

@@ -291,6 +291,11 @@ class LineConfig(StrictModel):
             )
         return self
 
+    @property
+    def asks_for_first_pictures(self) -> bool:
+        """People label on the page, and no support store keeps what they say."""
+        return self.adaptation is None and self.review.may_label
+
 
 def load_config(path: Path, *, environ: Mapping[str, str] | None = None) -> LineConfig:
     """Read, interpolate, merge and check a file; raises ConfigFileError (a ConfigError) that names every problem."""

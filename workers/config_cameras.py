@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -10,7 +11,7 @@ from pydantic import AfterValidator, Field, SecretStr, field_validator, model_va
 from pipeline.errors import SourceUnavailable
 from pipeline.types import Roi
 from workers.config_loading import read_secret
-from workers.config_parts import DEFAULT_FRAMES, PartsConfig, TriggerConfig
+from workers.config_parts import PartsConfig, TriggerConfig, frames_per_part, require_fitting_trigger
 from workers.config_strict import Id, Positive, Share, StrictModel, require_different
 
 __all__ = [
@@ -304,17 +305,7 @@ class CameraConfig(StrictModel):
 
     @model_validator(mode="after")
     def _trigger_fits(self) -> CameraConfig:
-        if self.trigger is None:
-            if self.parts is not None and self.parts.by == "trigger":
-                raise ValueError("must have trigger with parts.by: trigger, got none")
-            return self
-        if self.source.type in ("kafka", "replay"):
-            raise ValueError(f"must have a source that makes pictures with trigger, got source.type {self.source.type}")
-        if self.policy == "drop_oldest":
-            raise ValueError("must have policy: block with trigger, since each part has to be seen, got drop_oldest")
-        if self.frames_per_part is not None and self.trigger.frames > self.frames_per_part:
-            got = f"{self.frames_per_part}, trigger.frames {self.trigger.frames}"
-            raise ValueError(f"must have parts.max_frames of at least trigger.frames, got {got}")
+        require_fitting_trigger(self.trigger, parts=self.parts, source_type=self.source.type, policy=self.policy)
         return self
 
     @field_validator("rois")
@@ -339,6 +330,13 @@ class CameraConfig(StrictModel):
     @property
     def frames_per_part(self) -> int | None:
         """By how many a part is closed; None where each frame is decided alone."""
-        if self.parts is None or self.parts.max_frames is not None:
-            return None if self.parts is None else self.parts.max_frames
-        return DEFAULT_FRAMES if self.trigger is None else self.trigger.frames
+        return frames_per_part(self.parts, trigger=self.trigger)
+
+
+def common_roi(cameras: Iterable[CameraConfig]) -> Roi:
+    """The region all cameras share, else the whole picture: labelled images are taken to be cut as frames are."""
+    regions = {(roi.x, roi.y, roi.width, roi.height) for camera in cameras for roi in camera.rois}
+    if len(regions) != 1:
+        return Roi()
+    x, y, width, height = regions.pop()
+    return Roi(roi_id="support", x=x, y=y, width=width, height=height)

@@ -92,3 +92,27 @@ class HttpTriggerConfig(_TriggerConfig):
 
 
 TriggerConfig = Annotated[HttpTriggerConfig | MqttTriggerConfig | OpcUaTriggerConfig, Field(discriminator="type")]
+
+
+def frames_per_part(parts: PartsConfig | None, *, trigger: TriggerConfig | None) -> int | None:
+    """By how many a part is closed; None where each frame is decided alone."""
+    if parts is None or parts.max_frames is not None:
+        return None if parts is None else parts.max_frames
+    return DEFAULT_FRAMES if trigger is None else trigger.frames
+
+
+def require_fitting_trigger(
+    trigger: TriggerConfig | None, *, parts: PartsConfig | None, source_type: str, policy: str | None
+) -> None:
+    """Raise ValueError where a camera's trigger does not go with the rest of it."""
+    if trigger is None:
+        if parts is not None and parts.by == "trigger":
+            raise ValueError("must have trigger with parts.by: trigger, got none")
+        return
+    if source_type in ("kafka", "replay"):
+        raise ValueError(f"must have a source that makes pictures with trigger, got source.type {source_type}")
+    if policy == "drop_oldest":
+        raise ValueError("must have policy: block with trigger, since each part has to be seen, got drop_oldest")
+    most = frames_per_part(parts, trigger=trigger)
+    if most is not None and trigger.frames > most:
+        raise ValueError(f"must have parts.max_frames of at least trigger.frames ({trigger.frames}), got {most}")

@@ -40,9 +40,18 @@ class ReviewConfig(StrictModel):
     language: Literal["en", "ja"] = "en"
     users: tuple[ReviewUserConfig, ...] = ()
     """Without users the page is read-only, and for this machine only."""
+    labelled: Path = Path("runs/labelled")
+    """Pictures labelled on the page of a line without `adaptation`, a folder per class: what `head fit` takes."""
+    per_class: Annotated[int, Field(ge=1)] = 8
+    """Labelled pictures per class that the page asks for before the first fit."""
 
     @field_validator("users")
     @classmethod
     def _users_differ(cls, users: tuple[ReviewUserConfig, ...]) -> tuple[ReviewUserConfig, ...]:
         require_different((user.name for user in users), what="names")
         return users
+
+    @property
+    def may_label(self) -> bool:
+        """Is there anybody who labels on the page?"""
+        return self.enabled is not False and any(user.role != "viewer" for user in self.users)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-import socket
-import uuid
+import tempfile
 from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 from pipeline.errors import ConfigError
@@ -18,6 +19,7 @@ from workers.config_cameras import CameraConfig, KafkaSourceConfig
 from workers.config_kafka import KafkaConfig
 from workers.kafka.connection import KafkaConnection, quiet_client_logs
 from workers.kafka.consumer import ConsumerTerms
+from workers.kafka.names import own_name
 from workers.kafka.packing import Packer, Topics
 from workers.kafka.producer import ParcelProducer
 from workers.ledger import Ledger
@@ -92,7 +94,10 @@ def open_kafka_sink(
             got = f"{len(sources)} sources of type kafka"
             raise ConfigError(f"sinks: delivery exactly_once expected one source of type kafka, got {got}")
         [source] = sources
-        producer = producer_of(config, transactional_id=_own_id(source.source_id))
+        locks = Path(tempfile.gettempdir()) / f"clearline-{os.getuid()}"
+        name = own_name(f"clearline-{source.topic}-{source.group}", folder=locks)
+        source.before_first_join = partial(_take_over, config, name)
+        producer = producer_of(config, transactional_id=name)
         return TransactionalKafkaSink(
             packer,
             producer=producer,
@@ -206,6 +211,10 @@ def as_inference(config: LineConfig) -> LineConfig:
     return config.model_copy(update={"cameras": (reader,), "sinks": sinks})
 
 
-def _own_id(source_id: str) -> str:
-    """Of this process alone: a dead one's open transaction ends by its time-out."""
-    return f"clearline-{source_id}-{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
+def _take_over(config: LineConfig, name: str) -> None:
+    """With a producer of its own, which is gone when the sink's begins. Raises SinkError."""
+    producer = producer_of(config, transactional_id=name)
+    try:
+        producer.take_over()
+    finally:
+        producer.close()

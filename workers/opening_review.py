@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import structlog
@@ -13,16 +14,22 @@ from pipeline.adaptation.support.store import SupportStore
 from pipeline.encoders.build import EncoderBundle
 from pipeline.errors import ConfigError
 from pipeline.heads import registry
+from pipeline.interfaces import Clock, Head
 from pipeline.texts.dictionary import load_dictionary
+from pipeline.types import Roi
 from workers.adaptation_files import AdaptationFiles
 from workers.clock import SystemClock
 from workers.config import ArchiveSinkConfig, LineConfig
+from workers.config_cameras import CameraConfig
 from workers.config_loading import read_secret
 from workers.config_review import ReviewUserConfig
+from workers.inference import LiveHead
 from workers.opening_sinks import open_archive_reader
 from workers.review.access import Access, Role, User, is_loopback, password_hash, token_hash
 from workers.review.answers import Answers
 from workers.review.app import review_app
+from workers.review.first_pictures import FirstPictures
+from workers.review.labelled_folder import LabelledFolder
 from workers.review.line_backend import LineBackend, Picture
 from workers.sinks.archive_reader import ArchiveReader
 from workers.wall import Wall
@@ -32,11 +39,35 @@ log = structlog.get_logger()
 DEFAULT_TEACH = 64
 
 
+def open_first_pictures(
+    config: LineConfig, *, carried: Sequence[CameraConfig], head: Head, clock: Clock
+) -> FirstPictures | None:
+    """Where people label and no support store keeps what they say; `carried` cameras come over a topic.
+
+    Raises ConfigError where the pictures cannot be kept.
+    """
+    if not config.asks_for_first_pictures:
+        return None
+    cameras = carried or config.cameras
+    regions = {(camera.id, roi.id): roi.to_roi() for camera in cameras for roi in camera.rois}
+    is_cut_by_fit = len({replace(roi, roi_id="") for roi in regions.values()}) == 1
+    return FirstPictures(
+        LabelledFolder(config.review.labelled, classes=head.classes),
+        classes=head.classes,
+        region=lambda ref: regions.get((ref.source_id, ref.roi_id), Roi()),
+        is_cut_by_fit=is_cut_by_fit,
+        n_wanted=config.review.per_class,
+        clock=clock,
+    )
+
+
 def open_review(
     config: LineConfig,
     *,
     encoder: EncoderBundle,
     wall: Wall,
+    live: Callable[[], LiveHead],
+    first: FirstPictures | None,
     sources: Callable[[], Mapping[str, Mapping[str, Any]]],
     state: Callable[[], RunState | None],
     clock: SystemClock,
@@ -51,9 +82,12 @@ def open_review(
     backend = LineBackend(
         wall=wall,
         sources=sources,
+        live=live,
         state=state,
         answers=None if files is None else open_answers(config, encoder=encoder, clock=clock),
-        picture=lambda event_id: kept(event_id) or (None if archive is None else archive.read(event_id)),
+        first=first,
+        picture=kept if first is None else first.picture,
+        archived=(lambda _: None) if archive is None else archive.read,
         files=files,
         heads=head.registry / head.name,
         names={} if head.texts is None else {c.class_id: c.name for c in load_dictionary(head.texts).classes},
@@ -67,7 +101,7 @@ def open_review(
 def _access(config: LineConfig, *, clock: SystemClock) -> Access | None:
     """Who may enter; None where the page is not served."""
     given = config.review
-    if given.enabled is False or config.head.kind == "zero_shot":
+    if given.enabled is False:
         return None
     if given.enabled is None and not is_loopback(config.server.host) and not given.users:
         log.info("review page not served: other machines can reach this port, and review.users names nobody")

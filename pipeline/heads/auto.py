@@ -22,7 +22,6 @@ from pipeline.heads.whitening import Labels
 from pipeline.heads.zero_shot import ZeroShotHead
 from pipeline.types import Features, Float32Array
 
-POOL_WEIGHT = 2.0  # of the pool head beside the other at one shot, where nothing can be held out
 TEMPERATURE_SPREAD = 1.5  # of log T: a blend's scale is arbitrary before its first temperature
 LEAST_WEIGHT = 0.01  # a head below it would cost time and move nothing
 ONE_SHOT_TEMPERATURE = 0.35  # of standardised logits where nothing can be held out; best was .12 to .44 on eight sets
@@ -111,20 +110,20 @@ def _covering_pool(
 
 
 def _one_shot(task: Task, *, fits: dict[str, Expert], coverage: float) -> AutoFit:
-    """Nothing can be held out: a fixed table, the pool weighed by how well it covers the classes."""
+    """Nothing can be held out: a fixed rule, the pool weighed by how well it covers the classes.
+
+    Texts saw no label, so the labelled rows can judge them: the pool has a say in what they leave wrong.
+    """
     base = "kernel_ridge" if task.text is None else "probe"
     rows = task.features if task.pool is None else Features(image=task.pool)
-    weights = {base: 1.0}
-    if task.pool is not None:
-        weights["pool"] = POOL_WEIGHT * trust(coverage)
-    total = sum(weights.values())
-    weights = {name: w / total for name, w in weights.items()}
+    share = 0.0 if task.pool is None else trust(coverage) * (1.0 - _right_by_texts(task))
+    weights = {name: w for name, w in ((base, 1.0 - share), ("pool", share)) if w > 0.0}
     parts = {name: fits[name](np.arange(task.labels.size)) for name in weights}
     spreads = {name: spread(part.score(rows).logits) for name, part in parts.items()}
-    why = f"one shot per class: {base} by rule" + (", the pool by its coverage" if "pool" in weights else "")
+    why = "one shot per class: " + (f"{base} by rule" if share == 0.0 else "the pool by its coverage")
     temperature = ONE_SHOT_TEMPERATURE if task.pool is None else ONE_SHOT_POOL_TEMPERATURE
     if task.text is not None:
-        temperature = 1.0 / spreads[base]  # the probe starts at the texts, whose own temperature is one
+        temperature = 1.0 / sum(w * spreads[name] for name, w in weights.items())  # as the texts', whose own is one
     return AutoFit(
         head=_blend(parts, weights=weights, spreads=spreads),
         temperature=temperature,
@@ -132,6 +131,13 @@ def _one_shot(task: Task, *, fits: dict[str, Expert], coverage: float) -> AutoFi
         held_out_logits=np.zeros((0, len(task.classes)), np.float32),
         held_out_rows=np.zeros(0, np.int64),
     )
+
+
+def _right_by_texts(task: Task) -> float:
+    """Share of the labelled rows that the texts call right; 0 without texts."""
+    if task.text is None:
+        return 0.0
+    return float((task.text.score(task.features).logits.argmax(axis=1) == task.labels).mean())
 
 
 def _judged(task: Task, *, fits: dict[str, Expert], held_out: HeldOut, shots: float) -> AutoFit:

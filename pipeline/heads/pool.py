@@ -11,6 +11,7 @@ from pipeline.heads.affine import AffineHead, Array, centred_rows, one_hot
 from pipeline.heads.kernel_ridge import fit_kernel_ridge
 from pipeline.heads.mixed_prior import fit_prior
 from pipeline.heads.pool_choice import MIN_COVERAGE, PoolChoice, choose_pool
+from pipeline.heads.responsibilities import balanced, neighbours, smoothed
 from pipeline.heads.whitening import TINY, Labels, class_means, fit_span, shrunk, within_covariance
 from pipeline.heads.zero_shot import ZeroShotHead, unit_rows
 from pipeline.types import Features, Float32Array
@@ -19,6 +20,7 @@ SHRINKAGE = 0.5  # .4 to .7 are alike; .9 loses three points on fine-grained cla
 TEMPERATURE = 5.0  # of the responsibilities; 2 to 6 are alike
 LABELLED_WEIGHT = 3.0  # rows of the pool that one labelled row counts for; 2 to 5 are alike
 CAP = 4.0  # unlabelled mass of a class, in shots: one frequent class may not take over
+EVEN_CAP = 0.7  # of an even share of the pool, where that is more than the cap in shots
 ROUNDS = 8
 HALF_TRUST = 200.0  # rows of covered mass at which the pool's scatter counts as much as the labelled rows' own
 FIRST_SCALE = 20.0  # of the cosines that make the first responsibilities where one shot gives no within-class scatter
@@ -51,7 +53,7 @@ class Evidence:
     pool: Array
     dim: int  # D, before the projection
     n_classes: int
-    first: Array | None = None  # (M, C) logits that make the first responsibilities
+    first: Array | None = None  # (M, C) logits of the first responsibilities; only at one shot, like the next
     similar: Array | None = None  # (M, C) logits of another head, mixed into the responsibilities of every round
     text: Array | None = None  # (M, C) text logits, added in every round
 
@@ -153,7 +155,7 @@ def expectation_maximisation(evidence: Evidence) -> Gaussian:
         sums=one_hot(evidence.labels, n_classes=evidence.n_classes).T @ evidence.rows,
         squares=evidence.rows.T @ evidence.rows,
     )
-    own = within_covariance(evidence.rows, labels=evidence.labels, n_classes=evidence.n_classes)
+    own = _own_covariance(evidence)
     means = class_means(evidence.rows, labels=evidence.labels, n_classes=evidence.n_classes)
     state = _gaussian(means, covariance=own, rows_of_mean=np.maximum(counts, 1.0), dim=evidence.dim)
     if not evidence.pool.shape[0]:
@@ -164,13 +166,24 @@ def expectation_maximisation(evidence: Evidence) -> Gaussian:
     return state
 
 
+def _own_covariance(evidence: Evidence) -> Array:
+    """Of the labelled rows; with one row per class and a pool, the same in all directions.
+
+    Their scatter around the grand mean is scatter *between* classes: it would shrink what tells them apart.
+    """
+    own = within_covariance(evidence.rows, labels=evidence.labels, n_classes=evidence.n_classes)
+    if evidence.first is None:
+        return own
+    return np.eye(own.shape[0]) * float(np.trace(own)) / evidence.dim
+
+
 def _gaussian(means: Array, *, covariance: Array, rows_of_mean: Array, dim: int) -> Gaussian:
     precision: Array = np.linalg.inv(shrunk(covariance, dim=dim, shrinkage=SHRINKAGE)).astype(np.float64)
     return Gaussian(means=means, covariance=covariance, precision=precision, rows_of_mean=rows_of_mean)
 
 
 def _responsibilities(evidence: Evidence, *, state: Gaussian, first: bool) -> Array:
-    """(M, C), rows summing to one."""
+    """(M, C), rows summing to one; at one shot neighbours have a say, in every round but the first."""
     if first and evidence.first is not None:
         logits = evidence.first
     else:
@@ -180,15 +193,17 @@ def _responsibilities(evidence: Evidence, *, state: Gaussian, first: bool) -> Ar
         logits = (1.0 - SIMILAR_SHARE) * logits + SIMILAR_SHARE * evidence.similar
     if evidence.text is not None:
         logits = logits + evidence.text
-    odds = np.exp(logits - logits.max(axis=1, keepdims=True))
-    out: Array = odds / odds.sum(axis=1, keepdims=True)
-    return out
+    found = balanced(logits)
+    if first or evidence.first is None:
+        return found
+    return smoothed(found, near=neighbours(evidence.pool, precision=state.precision))
 
 
 def _maximise(evidence: Evidence, *, own: Array, labelled: Moments, responsibilities: Array) -> Gaussian:
     share = responsibilities.mean(axis=0)
     evenness = float(np.exp(-(share * np.log(share + TINY)).sum())) / evidence.n_classes  # perplexity over C
-    limit = CAP * np.maximum(labelled.counts, 1.0)
+    even = EVEN_CAP * evidence.pool.shape[0] / evidence.n_classes
+    limit = np.maximum(CAP * np.maximum(labelled.counts, 1.0), even)
     r = responsibilities * np.minimum(1.0, limit / np.maximum(responsibilities.sum(axis=0), TINY))
     scaled = evidence.pool * np.sqrt(r.sum(axis=1))[:, None]
     counts = LABELLED_WEIGHT * labelled.counts + r.sum(axis=0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,6 +14,7 @@ from pipeline.heads.zero_shot import ZeroShotHead, unit_rows
 from pipeline.types import Features, Float32Array
 
 PER_CLASS = 160  # rows kept per predicted class, evenly spaced in time; more would only cost
+MOST = 2.0  # times the median class: rows kept of a predicted class, so that the pool is balanced by what is seen
 ENOUGH = 4.0  # rows of a predicted class that count as found, however small the pool
 PORTION = 0.5  # of an even share of the pool: a class with at least that many predicted rows counts as found
 MIN_COVERAGE = 0.75  # below it a pool is ignored: real pools had .83 to 1, five classes or one with a row each below .5
@@ -54,7 +56,8 @@ def choose_pool(
     counts = np.bincount(predicted, minlength=n_classes)
     portion = max(ENOUGH, PORTION * familiar.size / n_classes)
     coverage = float(np.minimum(1.0, counts / portion).mean())
-    kept = [_spaced(familiar[predicted == c]) for c in range(n_classes)]
+    most = min(PER_CLASS, math.ceil(max(ENOUGH, MOST * float(np.median(counts)))))
+    kept = [_spaced(familiar[predicted == c], most=most) for c in range(n_classes)]
     return PoolChoice(rows=np.sort(np.concatenate(kept)), coverage=coverage, n_novel=int(pool.shape[0] - familiar.size))
 
 
@@ -74,8 +77,8 @@ def novel(image: Float32Array, *, labels: Labels, n_classes: int, pool: Float32A
     return np.asarray(nearest > limit)
 
 
-def _spaced(rows: Labels) -> Labels:
-    """At most PER_CLASS of the rows, evenly spaced."""
-    if rows.size <= PER_CLASS:
+def _spaced(rows: Labels, *, most: int) -> Labels:
+    """At most so many of the rows, evenly spaced."""
+    if rows.size <= most:
         return rows
-    return rows[np.linspace(0, rows.size - 1, PER_CLASS).round().astype(np.int64)]
+    return rows[np.linspace(0, rows.size - 1, most).round().astype(np.int64)]

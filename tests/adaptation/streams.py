@@ -114,6 +114,11 @@ class Camera:
             x = self._embeddings(truth, drift, start, self._rng)
             yield x, self.probabilities(x), truth
 
+    def shots(self, n: int, *, rng: np.random.Generator) -> tuple[Array, Truth]:
+        """n labelled parts of each class, in control."""
+        labels = np.repeat(np.arange(len(SHARES)), n)
+        return self._embeddings(labels, NONE, 0, rng).astype(np.float32), labels
+
     def probabilities(self, x: Array) -> Array:
         """(N, D) -> (N, C), calibrated by one temperature."""
         return softmax(self.temperature * (x.astype(np.float32) @ self._weights + self._bias))

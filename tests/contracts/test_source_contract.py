@@ -138,7 +138,7 @@ def kafka_topic(_: Path, broker: KafkaBroker) -> Iterator[Subject]:
     options = LineOptions(bootstrap=broker.bootstrap, frames=topic, results="", states="", letters="", group=topic)
     source = topic_source(options, clock=clock, source_id=SOURCE_ID)
     yield Subject(source, clock)
-    source.settle(timeout_s=0.0)
+    source.settle(timeout_s=5.0)
 
 
 FINITE: list[Callable[[Path], Iterator[Subject]]] = [

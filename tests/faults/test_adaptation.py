@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import random
+import signal
 import subprocess
 import sys
 import threading
@@ -20,6 +22,7 @@ from pipeline.encoders.ladder import measure_cost
 from pipeline.heads import registry
 from pipeline.preprocess import Preprocessor
 from pipeline.types import Roi, SourceFrame
+from tests.conftest import ROOT
 from tests.fakes import FakeEncoder, FakeHead, FakeSink, FakeSource
 from tests.workers.adaptation.world import INFO, World
 from workers.captures import Feed
@@ -38,34 +41,44 @@ def test_killed_at_random_points_the_loop_goes_on_and_chain_and_pointer_are_whol
     world.commission()
     world.close()
     points = random.Random(7)
+    nursery = subprocess.Popen(
+        [sys.executable, "-m", "tests.faults.adaptation_child", str(world.folder)],
+        cwd=ROOT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
     for _ in range(KILLS):
-        run_and_kill(world.folder, after_batches=points.randint(1, 60))
+        run_and_kill(nursery, after_batches=points.randint(1, 60))
         assert verify(world.files.audit).ok
         live, _ = registry.live_version(world.heads)
         registry.load(world.heads, encoder=INFO)
         assert live in registry.versions(world.heads)
+    nursery.communicate(timeout=30.0)
     again = World(world.folder)
     assert again.state not in NOT_AFTER_A_KILL, again.loop.state.reason
     assert again.loop.state.champion == again.live_version
     again.close()
 
 
-def run_and_kill(folder: Path, *, after_batches: int) -> None:
-    """Start the child, read so many lines, and kill it; one that has come to its end is fine too."""
-    with subprocess.Popen(
-        [sys.executable, "-m", "tests.faults.adaptation_child", str(folder)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-    ) as process:
-        assert process.stdout is not None
-        n = 0
-        for line in process.stdout:
-            n += line.strip() in set(State)
-            if n >= after_batches:
-                break
-        process.kill()
-        assert n > 0
+def run_and_kill(nursery: subprocess.Popen[str], *, after_batches: int) -> None:
+    """Have a line started, read so many of its batches, and kill it; one that has come to its end is fine too."""
+    assert nursery.stdin is not None
+    assert nursery.stdout is not None
+    print("go", file=nursery.stdin, flush=True)
+    pid, n = None, 0
+    for said in nursery.stdout:
+        word = said.strip()
+        if word.isdigit():
+            pid = int(word)
+        elif word == "dead":
+            break
+        n += word in set(State)
+        if pid is not None and n == after_batches:
+            os.kill(pid, signal.SIGKILL)
+    assert pid is not None
+    assert n > 0
 
 
 def test_heads_swapped_under_load_lose_no_frame_and_no_result_names_a_head_that_was_not_live() -> None:

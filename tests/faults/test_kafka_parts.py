@@ -13,6 +13,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from kafka import TopicPartition
+from kafka.structs import OffsetAndMetadata
 
 from pipeline.errors import BadFrame, SinkError, SourceUnavailable
 from pipeline.types import DeadLetter, SourceFrame
@@ -25,6 +27,7 @@ from tests.servers.kafka import KafkaBroker
 from tests.servers.ports import free_port
 from workers.backoff import Backoff
 from workers.clock import SystemClock
+from workers.kafka.message import KafkaPosition
 from workers.kafka.packing import Packer, Topics
 from workers.kafka.producer import ParcelProducer
 from workers.line import Line
@@ -119,7 +122,7 @@ def test_a_slow_line_keeps_its_place_in_the_group(options: LineOptions, clock: S
     source.ack(frame.position)
     next_frame(source)
     assert seen["rebalances"] == 0
-    source.settle(timeout_s=0.0)
+    source.settle(timeout_s=5.0)
 
 
 def test_what_was_acknowledged_last_is_committed_at_the_end(options: LineOptions, clock: SystemClock) -> None:
@@ -137,7 +140,28 @@ def test_what_was_acknowledged_last_is_committed_at_the_end(options: LineOptions
     rest = [next_frame(again) for _ in range(25)]
     names = [(one.origin.source_id, one.origin.sequence) for one in [*first, *rest] if one.origin is not None]
     assert len(set(names)) == 40
-    again.settle(timeout_s=0.0)
+    again.settle(timeout_s=5.0)
+
+
+def test_lag_and_refused_commits_are_told_and_reading_goes_on(
+    kafka_broker: KafkaBroker, options: LineOptions, clock: SystemClock
+) -> None:
+    load = Load(n_frames=10, seed=0)
+    load.produce(options.bootstrap, options.frames)
+    told: list[tuple[str, float]] = []
+    source = topic_source(options, clock=clock)
+    source._observe = lambda what, value: told.append((what, value))
+    source.open()
+    first = next_frame(source)
+    wait_for(lambda: ("lag", 10.0) in told, what="lag of all")
+    kafka_broker.kill()
+    source.ack(first.position)
+    wait_for(lambda: ("commit_failures", 1) in told, what="refused commit")
+    kafka_broker.start()
+    for _ in range(9):
+        source.ack(next_frame(source).position)
+    wait_for(lambda: told[-1] == ("lag", 0.0), what="end of the lag")
+    source.settle(timeout_s=5.0)
 
 
 def test_the_buffer_of_a_source_is_bounded(options: LineOptions, clock: SystemClock) -> None:
@@ -152,7 +176,7 @@ def test_the_buffer_of_a_source_is_bounded(options: LineOptions, clock: SystemCl
     wait_for(lambda: consumer._n_bytes >= 1_000_000, what="full buffer")
     time.sleep(1.0)
     assert consumer._n_bytes < 1_000_000 + 256 * 52_000
-    source.settle(timeout_s=0.0)
+    source.settle(timeout_s=5.0)
 
 
 def test_a_letter_too_large_for_its_topic_goes_without_its_bytes_and_says_so(
@@ -171,22 +195,52 @@ def test_a_letter_too_large_for_its_topic_goes_without_its_bytes_and_says_so(
     sink.close()
 
 
-def test_a_transactional_producer_that_was_fenced_begins_anew(options: LineOptions) -> None:
+def test_a_transactional_producer_that_was_fenced_begins_anew_under_a_name_of_its_own(options: LineOptions) -> None:
     producers = [
         ParcelProducer(connection_to(options.bootstrap), max_message_bytes=1_000_000, transactional_id=options.group)
         for _ in range(2)
     ]
     packer = Packer(topics=Topics(options.results, options.states, options.letters), line="x", clock=FakeClock())
-    parcels = [packer.pack(make_prediction(sequence))[0] for sequence in range(3)]
+    parcels = [packer.pack(make_prediction(sequence))[0] for sequence in range(4)]
     producers[0].send_atomically(parcels[:1], offsets={}, group=None)
     producers[1].send_atomically(parcels[1:2], offsets={}, group=None)
     with pytest.raises(SinkError):
-        producers[0].send_atomically(parcels[2:], offsets={}, group=None)
-    producers[0].send_atomically(parcels[2:], offsets={}, group=None)
+        producers[0].send_atomically(parcels[2:3], offsets={}, group=None)
+    producers[0].send_atomically(parcels[2:3], offsets={}, group=None)
+    producers[1].send_atomically(parcels[3:], offsets={}, group=None)  # and ends nobody else's transactions any more
     found = [one.headers["ce_id"].decode() for one in read_topic(options.bootstrap, options.results)]
     assert found == [parcel.event_id for parcel in parcels]
     for producer in producers:
         producer.close()
+
+
+def test_what_a_killed_worker_left_open_does_not_hold_up_its_next_life(
+    options: LineOptions, clock: SystemClock
+) -> None:
+    load = Load(n_frames=20, seed=0)
+    load.produce(options.bootstrap, options.frames)
+    options = replace(options, delivery="exactly_once", transactional_id=options.group, transaction_s=600.0)
+    source = topic_source(options, clock=clock)
+    source.open()
+    frame = next_frame(source)
+    assert isinstance(frame.position, KafkaPosition)
+    killed = ParcelProducer(
+        connection_to(options.bootstrap),
+        max_message_bytes=1_000_000,
+        transactional_id=options.group,
+        transaction_s=600.0,
+    )
+    client = killed._opened()
+    client.begin_transaction()
+    client.send(options.results, b"half of it")
+    partition = TopicPartition(frame.position.topic, frame.position.partition)
+    client.send_offsets_to_transaction({partition: OffsetAndMetadata(1, "", -1)}, source.group_metadata)
+    source.settle(timeout_s=5.0)
+    line = started(options, clock=SystemClock())
+    wait_for(lambda: set(results(options)) == set(load.good), what="result")  # ten minutes, if by time
+    line.stop(timeout_s=20.0)
+    killed.interrupt()
+    killed.close()
 
 
 def test_with_the_broker_away_the_outbox_is_bounded_and_sends_the_newest_when_it_is_back(

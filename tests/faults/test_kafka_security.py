@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import io
 import logging
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,7 +15,10 @@ from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer
 from kafka.errors import KafkaError
 
 from pipeline.errors import ConfigError
+from tests.kafka_faults import Load
+from tests.kafka_lines import LineOptions, line_of, topic_sink, topic_source
 from tests.servers.kafka import KafkaBroker
+from workers.clock import SystemClock
 from workers.kafka.connection import KafkaConnection, Mechanism, why
 from workers.kafka.topics import require_topics
 
@@ -169,6 +173,40 @@ def test_a_missing_right_on_a_group_is_named(connection: KafkaConnection, secure
         consumer.poll(timeout_ms=5000)
     consumer.close()
     assert "the rights on the consumer group, got a refusal (private.group)" in why(patient, caught.value)
+
+
+def test_a_line_that_is_not_let_in_waits_and_works_once_its_password_is_right(
+    connection: KafkaConnection, secure_kafka_broker: KafkaBroker, tmp_path: Path
+) -> None:
+    secure_kafka_broker.grant("clearline", prefix="line.")
+    names = {name: secure_kafka_broker.new_topic(f"line.{name}") for name in ("frames", "results", "states", "dlq")}
+    password, clock = tmp_path / "password", SystemClock()
+    password.write_text(WRONG)
+    options = LineOptions("", *names.values(), group=names["frames"], max_message_bytes=1_000_000)
+    source = topic_source(options, clock=clock)
+    source._connection = replace(connection, password=password.read_text, api_timeout_s=2.0)
+    sink = topic_sink(options, source=None, clock=clock, connection=source._connection)
+    line = line_of(source, sinks=[sink], options=options, clock=clock)
+    line.start()
+    until(lambda: line.status()["sources"]["frames"]["reconnects"] >= 2, what="second attempt")
+    said = line.status()["sources"]["frames"]
+    assert "expected user 'clearline' to be let in with SCRAM-SHA-512, got a refusal" in said["last_error"]
+    assert line.unready() == ["no source is streaming"]
+    assert not line.unhealthy()
+    producer = KafkaProducer(**replace(connection, api_timeout_s=20.0).kwargs())
+    for _, value, _ in Load(n_frames=3, seed=0).messages:
+        producer.send(names["frames"], key=b"cap-07", value=value + bytes(300_000)).get(timeout=20.0)
+    producer.close()
+    password.write_text(RIGHT)
+    until(lambda: line.ledger.total().delivered == 3, what="result")
+    line.stop(timeout_s=20.0)
+
+
+def until(holds: Callable[[], bool], *, what: str) -> None:
+    deadline = time.monotonic() + 60.0
+    while not holds():
+        assert time.monotonic() < deadline, f"no {what} within a minute"
+        time.sleep(0.05)
 
 
 def test_a_password_that_was_changed_is_read_anew(connection: KafkaConnection, tmp_path: Path) -> None:

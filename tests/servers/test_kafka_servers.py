@@ -176,40 +176,39 @@ def mock_connection(cluster: MockCluster) -> dict[str, Any]:
     return {"bootstrap_servers": cluster.bootstrap, "api_version": API_VERSION}
 
 
-def test_the_mock_cluster_is_gone_while_its_broker_is_down_and_comes_back_with_its_records() -> None:
-    with MockCluster() as cluster:
-        cluster.create_topic("t")
-        waits: dict[str, Any] = {"enable_idempotence": False, "request_timeout_ms": 300, "delivery_timeout_ms": 500}
-        producer = KafkaProducer(**mock_connection(cluster), **waits)
-        producer.send("t", value=b"before").get(timeout=WAIT_S)
-        cluster.broker_down()
-        with pytest.raises(KafkaError):
-            producer.send("t", value=b"meanwhile").get(timeout=WAIT_S)
-        cluster.broker_up()
-        producer.close(timeout=1.0)
-        send(mock_connection(cluster), "t", [b"after"])
-        assert [record.value for record in read(mock_connection(cluster), "t", 2)] == [b"before", b"after"]
+def test_the_mock_cluster_is_gone_while_its_broker_is_down_and_comes_back_with_its_records(
+    mock_cluster: MockCluster,
+) -> None:
+    mock_cluster.create_topic("t")
+    waits: dict[str, Any] = {"enable_idempotence": False, "request_timeout_ms": 300, "delivery_timeout_ms": 500}
+    producer = KafkaProducer(**mock_connection(mock_cluster), **waits)
+    producer.send("t", value=b"before").get(timeout=WAIT_S)
+    mock_cluster.broker_down()
+    with pytest.raises(KafkaError):
+        producer.send("t", value=b"meanwhile").get(timeout=WAIT_S)
+    mock_cluster.broker_up()
+    producer.close(timeout=1.0)
+    send(mock_connection(mock_cluster), "t", [b"after"])
+    assert [record.value for record in read(mock_connection(mock_cluster), "t", 2)] == [b"before", b"after"]
 
 
-def test_the_mock_cluster_answers_with_the_errors_that_were_pushed() -> None:
-    with MockCluster() as cluster:
-        cluster.create_topic("t")
-        cluster.push_request_errors(PRODUCE, [TOPIC_AUTHORIZATION_FAILED])
-        producer = KafkaProducer(**mock_connection(cluster), enable_idempotence=False)
-        with pytest.raises(TopicAuthorizationFailedError):
-            producer.send("t", value=b"0").get(timeout=WAIT_S)
-        assert producer.send("t", value=b"1").get(timeout=WAIT_S).offset == 0
-        producer.close()
+def test_the_mock_cluster_answers_with_the_errors_that_were_pushed(mock_cluster: MockCluster) -> None:
+    mock_cluster.create_topic("t")
+    mock_cluster.push_request_errors(PRODUCE, [TOPIC_AUTHORIZATION_FAILED])
+    producer = KafkaProducer(**mock_connection(mock_cluster), enable_idempotence=False)
+    with pytest.raises(TopicAuthorizationFailedError):
+        producer.send("t", value=b"0").get(timeout=WAIT_S)
+    assert producer.send("t", value=b"1").get(timeout=WAIT_S).offset == 0
+    producer.close()
 
 
-def test_the_mock_cluster_can_be_slower_than_a_client_waits() -> None:
-    with MockCluster(3) as cluster:
-        cluster.create_topic("t", n_partitions=3)
-        producer = KafkaProducer(
-            **mock_connection(cluster), enable_idempotence=False, retries=0, request_timeout_ms=300
-        )
-        producer.send("t", value=b"in time").get(timeout=WAIT_S)
-        cluster.set_rtt(2000)
-        with pytest.raises(KafkaError):
-            producer.send("t", value=b"late").get(timeout=WAIT_S)
-        producer.close(timeout=1.0)
+@pytest.mark.parametrize("mock_cluster", [3], indirect=True)
+def test_the_mock_cluster_can_be_slower_than_a_client_waits(mock_cluster: MockCluster) -> None:
+    mock_cluster.create_topic("t", n_partitions=3)
+    waits: dict[str, Any] = {"enable_idempotence": False, "retries": 0, "request_timeout_ms": 300}
+    producer = KafkaProducer(**mock_connection(mock_cluster), **waits)
+    producer.send("t", value=b"in time").get(timeout=WAIT_S)
+    mock_cluster.set_rtt(2000)
+    with pytest.raises(KafkaError):
+        producer.send("t", value=b"late").get(timeout=WAIT_S)
+    producer.close(timeout=1.0)

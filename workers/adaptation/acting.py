@@ -13,7 +13,7 @@ import structlog
 from pipeline.adaptation.gate.conditions import GateSettings
 from pipeline.adaptation.gate.costs import CostMatrix
 from pipeline.adaptation.gate.label_screens import screen_batch
-from pipeline.adaptation.gate.probation import ProbationSettings, Verdict
+from pipeline.adaptation.gate.probation import ProbationReport, ProbationSettings, Verdict
 from pipeline.adaptation.gate.values import GateDecision, GateReport, LabelStream
 from pipeline.adaptation.lifecycle import effects as do
 from pipeline.adaptation.lifecycle import events as ev
@@ -89,10 +89,16 @@ class Acting:
         self._wants_labels = False
         self._gate: GateRun | None = None
         self.report: GateReport | None = None  # of the gate's last look
+        self.judged: ProbationReport | None = None  # of the probation's
         self._probation: ProbationRun | None = None
         self._safe = False
         self._state = RunState("", champion=0, entered_at=0.0, last_at=0.0)  # of the effect being carried out
         self._came: ev.Event | None = None  # of it
+
+    @property
+    def live(self) -> LiveHead:
+        """The head that decides. Any thread may ask."""
+        return self._live[0]
 
     def carry_out(self, effect: do.Effect, *, state: RunState) -> ev.Event | None:
         """What happened because of it. Raises ClearlineError or OSError."""
@@ -121,7 +127,7 @@ class Acting:
         if state.state is State.GATING and self._gate is not None:
             return self._look_at_gate(state.run, at)
         if state.on_probation and self._probation is not None:
-            judged = self._probation.look(at=at)
+            judged = self.judged = self._probation.look(at=at)
             self._metrics.adaptation("probation_log_e_worse", judged.log_e_worse)
             if judged.verdict is not Verdict.WATCH:
                 return [ev.ProbationJudged(at, state.run, judged.verdict, judged.reason)]

@@ -21,7 +21,7 @@ from workers.config_cameras import SimulateSourceConfig
 from workers.opening import open_line
 
 SHIPPED = Path(__file__).parents[2] / "configs" / "demo.yaml"
-FOLDER = Path("runs/labelled")
+FOLDER = Path("runs/demo-labelled")  # not where people keep what they label
 
 
 def demo(

@@ -88,7 +88,8 @@ def play(folder: Path, *, seconds: float, labels: int, pool: bool, blur: float, 
     finally:
         line.source.ended = True
         line.stop()
-    return story.outcome(labels=labels), story.run()
+    outcome = story.outcome(labels=labels)
+    return outcome, story.run((outcome.accuracy_before, outcome.accuracy_during, outcome.accuracy_after))
 
 
 class _Story:
@@ -164,13 +165,14 @@ class _Story:
             left_out=line.loop.n_left_out,
         )
 
-    def run(self) -> Run:
+    def run(self, accuracies: tuple[float, float, float]) -> Run:
         """For the picture."""
         return Run(
             right=tuple(self._line.tallying.right),
             ratios=tuple(self._ratios),
             marks=tuple(self._marks),
             alarm_at=self._alarm_at,
+            accuracies=accuracies,
         )
 
     @property

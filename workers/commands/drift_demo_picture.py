@@ -18,9 +18,11 @@ INK, DIM, PAPER, GRID = (24, 32, 44), (110, 120, 134), (255, 255, 255), (228, 23
 GOOD, BAD = (20, 128, 74), (192, 52, 44)
 COLOURS = ((31, 97, 170), (202, 104, 16), (124, 68, 168), (90, 110, 40), (186, 44, 92))
 SMOOTH = 400  # parts in one point of the accuracy
+GAP_PARTS = 600  # without a reading: the line is not drawn across it
 LEAST_RATIO, MOST_RATIO = 0.1, 100.0  # of the charts, drawn on a logarithmic scale
 
 Rgb = tuple[int, int, int]
+Reading = tuple[int, tuple[float, ...]]  # parts so far, statistic over limit in the order of CHARTS
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,9 +38,10 @@ class Run:
     """What a demonstration has seen."""
 
     right: tuple[bool, ...]  # of each part
-    ratios: tuple[tuple[int, tuple[float, ...]], ...]  # parts so far, statistic over limit in the order of CHARTS
+    ratios: tuple[Reading, ...]
     marks: tuple[Mark, ...]
     alarm_at: int | None
+    accuracies: tuple[float, float, float]  # before the blur, blurred with the first head, and at the end
 
 
 def draw(run: Run) -> Image.Image:
@@ -51,7 +54,9 @@ def draw(run: Run) -> Image.Image:
         return LEFT + (RIGHT - LEFT) * parts / n
 
     _text(pen, (LEFT, 22), "Blur sets in; the line finds it, asks, learns and proves it", size=32)
-    _text(pen, (LEFT, 66), f"accuracy over the last {SMOOTH} parts, simulated line, shipped encoder", size=19, fill=DIM)
+    before, during, after = (f"{value:.1%}" for value in run.accuracies)
+    said = f"{before} before, {during} blurred, {after} with the head that is live at the end"
+    _text(pen, (LEFT, 66), f"accuracy over the last {SMOOTH} parts of a simulated line: {said}", size=19, fill=DIM)
     _accuracy(pen, run, across)
     _marks(pen, run, across)
     _charts(pen, run, across)
@@ -85,8 +90,9 @@ def _marks(pen: ImageDraw.ImageDraw, run: Run, across: Callable[[float], float])
         x = across(mark.n_parts)
         pen.line((x, TOP[0], x, BELOW[1]), fill=DIM, width=1)
         row = next((i for i, end in enumerate(ends) if x > end), len(ends))
-        ends[row : row + 1] = [x + 14 + ImageFont.load_default(17).getlength(mark.name)]
-        _text(pen, (x + 6, TOP[1] + 6 + 20 * row), mark.name, size=17)
+        width = ImageFont.load_default(17).getlength(mark.name)
+        ends[row : row + 1] = [x + 14 + width]
+        _text(pen, (min(x + 6, WIDTH - 8 - width), TOP[1] + 6 + 20 * row), mark.name, size=17)
     if run.alarm_at is not None:
         x = across(run.alarm_at)
         pen.line((x, TOP[0], x, BELOW[1]), fill=BAD, width=3)
@@ -105,13 +111,22 @@ def _charts(pen: ImageDraw.ImageDraw, run: Run, across: Callable[[float], float]
         pen.line((LEFT, y, RIGHT, y), fill=BAD if ratio == 1.0 else GRID, width=2 if ratio == 1.0 else 1)
         _text(pen, (LEFT - 12, y - 10), f"{ratio:g}", size=16, fill=DIM, anchor="ra")
     for number, (name, colour) in enumerate(zip(CHARTS, COLOURS, strict=True)):
-        points = [(across(n), down(ratios[number])) for n, ratios in run.ratios]
-        if len(points) > 1:
-            pen.line(points, fill=colour, width=2)
+        for stretch in _stretches(run.ratios):
+            pen.line([(across(n), down(ratios[number])) for n, ratios in stretch], fill=colour, width=2)
         _text(pen, (LEFT + 200 * number, BELOW[1] + 34), name, size=18, fill=colour)
     said = "five charts, statistic over limit (1 is the limit); gaps: a new head waits for its own reference"
     _text(pen, (RIGHT, BELOW[1] + 12), said, size=15, fill=DIM, anchor="ra")
     _text(pen, (LEFT, BELOW[1] + 8), f"{len(run.right)} parts from left to right", size=16, fill=DIM)
+
+
+def _stretches(ratios: tuple[Reading, ...]) -> list[list[Reading]]:
+    """Readings that follow one another."""
+    found: list[list[Reading]] = []
+    for one in ratios:
+        if not found or one[0] - found[-1][-1][0] > GAP_PARTS:
+            found.append([])
+        found[-1].append(one)
+    return [stretch for stretch in found if len(stretch) > 1]
 
 
 def _text(

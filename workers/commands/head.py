@@ -32,6 +32,7 @@ from workers.commands.head_support import (
     open_pool,
     open_support,
     progress_shown,
+    refuse_lone_images,
 )
 from workers.commands.head_versions import head_freeze, head_list, head_promote, head_rollback, head_thaw
 from workers.config import LineConfig, load_config
@@ -74,7 +75,8 @@ def fit(
         typer.Option("--tune", help="Search K and the weights of the texts out of fold (kinds coder, coder_adapter)."),
     ] = False,
     unlabelled: Annotated[
-        Path | None, typer.Option(help="A folder of unlabelled pictures of the line (kinds auto and pool).")
+        Path | None,
+        typer.Option(help="A folder of unlabelled pictures, or of the recording (kinds auto, pool)."),
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of the draw, the folds and the training.")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
@@ -115,6 +117,7 @@ def fit_folder(
 ) -> Fitted:
     """Everything `head fit` does but print; opens the configured encoder unless one is handed in."""
     opened = open_support(images, config=config, shots=shots, seed=seed, encoder=encoder, progress=progress)
+    refuse_lone_images(opened.support, folder=images)
     pool = None
     if unlabelled is not None:
         pool = open_pool(unlabelled, config=config, encoder=opened.encoder, progress=progress)

@@ -93,10 +93,10 @@ def explain_file(
     encoder: EncoderBundle | None = None,
 ) -> Explained:
     """All that `head explain` does but print and draw; opens the configured encoder unless one is handed in. Blocks."""
-    from workers.commands.head_support import common_roi
+    from workers.config_cameras import common_roi
     from workers.opening import open_encoder
 
-    picture, roi = read_picture(image), common_roi(config)
+    picture, roi = read_picture(image), common_roi(config.cameras)
     encoder = encoder or open_encoder(config)
     opened = _opened_head(config, encoder=encoder, version=version)
     features = _encoded(picture, file=image, roi=roi, encoder=encoder)

@@ -52,7 +52,7 @@ def head_rebuild(
     images: Annotated[
         Path | None, typer.Option(help="The folder it was fitted on, where it was `head fit` that made it.")
     ] = None,
-    unlabelled: Annotated[Path | None, typer.Option(help="The unlabelled pictures, where there were any.")] = None,
+    unlabelled: Annotated[Path | None, typer.Option(help="The unlabelled pictures or recording, if any.")] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Fit a version again from its snapshot, or its pictures, and compare: nothing is written."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -12,23 +13,28 @@ from typing import Any
 import numpy as np
 
 from pipeline.adaptation.support.exemplars import as_fp16
+from pipeline.adaptation.support.replaying import RecordingReader
+from pipeline.adaptation.support.segments import SUFFIX
 from pipeline.encoders.build import EncoderBundle
 from pipeline.errors import DataError
 from pipeline.heads.coder_head import CoderHead, make_coder_head
 from pipeline.heads.evidence import Evidence, SupportIndex, TextIndex
 from pipeline.heads.feature_cache import FeatureCache
 from pipeline.heads.fitted import FittedHead, LabelledFeatures, Material
+from pipeline.heads.folds import shots_per_class
 from pipeline.heads.support import IMAGE_SUFFIXES, SupportFolder, SupportSet, encode_support, list_support
-from pipeline.heads.zero_shot import ZeroShotHead
+from pipeline.heads.zero_shot import ZeroShotHead, unit_rows
 from pipeline.preprocess import Preprocessor
 from pipeline.texts.bank import build_zero_shot
 from pipeline.texts.coding import CodedTexts, encode_dictionary
 from pipeline.texts.dictionary import TextDictionary, load_dictionary
-from pipeline.types import Features, Float32Array, Roi
+from pipeline.types import Features, Float32Array
 from workers.config import LineConfig
+from workers.config_cameras import common_roi
 from workers.opening import open_encoder
 
 Progress = Callable[[str, float], None]
+MAX_RECORDED = 20_000  # rows of a recording that a fit looks at; it keeps 160 a class at most
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,16 +74,54 @@ def open_support(
     return OpenedSupport(encoder=encoder, support=support, texts=texts)
 
 
+def refuse_lone_images(support: SupportSet, *, folder: Path) -> None:
+    """Raises DataError for a class of one image among classes of several: no fold could tell how it fares.
+
+    One image of every class is a one-shot fit, which says of itself that nothing was held out.
+    """
+    features = support.features
+    shots = shots_per_class(features.labels, groups=features.groups, n_classes=len(features.classes))
+    usual = int(np.median(shots))
+    lone = np.flatnonzero(shots == 1)
+    if usual == 1 or not lone.size:
+        return
+    class_id = features.classes[int(lone[0])]
+    file = support.files[int(np.flatnonzero(features.labels == lone[0])[0])]
+    others = ", ".join(features.classes[int(c)] for c in lone[1:])
+    raise DataError(
+        f"{folder / class_id}: expected at least two different images of class {class_id}, as a fold holds one of them "
+        f"back, got {file.name} alone (classes here have {usual}); add one, or take one image of every class by "
+        "--shots 1" + (f"; also alone: {others}" if others else "")
+    )
+
+
 def open_pool(folder: Path, *, config: LineConfig, encoder: EncoderBundle, progress: Progress) -> Float32Array:
-    """Unlabelled pictures of a folder, in the order of their names -> (M, D) unit rows. Raises DataError. Blocks."""
+    """Unlabelled pictures of a folder in the order of their names, or a line's recording -> (M, D) unit rows.
+
+    A recording is thinned evenly to at most MAX_RECORDED rows. Raises DataError. Blocks.
+    """
+    if folder.is_dir() and any(folder.glob(f"*{SUFFIX}")):
+        return _recorded(folder, encoder=encoder)
     files = sorted(p for p in folder.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES) if folder.is_dir() else []
     if not files:
         raise DataError(
-            f"--unlabelled {folder}: expected a folder with pictures, got none; record some, or leave it out"
+            f"--unlabelled {folder}: expected a folder with pictures or a line's recording (*{SUFFIX}), got neither; "
+            "record some, or leave it out"
         )
     found = SupportFolder(folder=folder, files={"unlabelled": tuple(files)})
     pool = _encoded(found, config=config, encoder=encoder, shots=None, what="encoding unlabelled", progress=progress)
     return np.ascontiguousarray(pool.features.features.image)
+
+
+def _recorded(folder: Path, *, encoder: EncoderBundle) -> Float32Array:
+    """What the running line recorded with this encoder, in the order of time."""
+    rows = RecordingReader(folder, encoder=encoder.image.info).pool(since=-math.inf, max_rows=MAX_RECORDED)
+    if not rows.shape[0]:
+        raise DataError(
+            f"--unlabelled {folder}: expected frames recorded with the encoder {encoder.image.info.name} of this "
+            "configuration, got none; another encoder or another preprocessing made them"
+        )
+    return unit_rows(rows)
 
 
 def _encoded(
@@ -89,7 +133,7 @@ def _encoded(
     what: str,
     progress: Progress,
 ) -> SupportSet:
-    region = common_roi(config)
+    region = common_roi(config.cameras)
     encoded = encode_support(
         found,
         encoder=encoder.image,
@@ -147,15 +191,6 @@ def coder_of(coded: CodedTexts) -> CoderHead:
     return make_coder_head(
         coded.rows, classes=coded.classes, scale=coded.scale, pairs=coded.pairs, sentences=coded.phrases
     )
-
-
-def common_roi(config: LineConfig) -> Roi:
-    """The region all cameras share, else the whole picture: labelled images are taken to be cut as frames are."""
-    regions = {(roi.x, roi.y, roi.width, roi.height) for camera in config.cameras for roi in camera.rois}
-    if len(regions) != 1:
-        return Roi()
-    x, y, width, height = regions.pop()
-    return Roi(roi_id="support", x=x, y=y, width=width, height=height)
 
 
 @contextmanager

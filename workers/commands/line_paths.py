@@ -22,6 +22,8 @@ def written_places(config: LineConfig) -> list[Place]:
     places += [Place("head.cache", config.head.cache, True)]
     if config.head.kind != "zero_shot":
         places.append(Place("head.registry", config.head.registry, True))
+    if config.asks_for_first_pictures:
+        places.append(Place("review.labelled", config.review.labelled, True))
     if (given := config.adaptation) is not None:
         places.append(Place("adaptation.folder", given.folder, True, given.recording.max_gb * 1e9))
     return places

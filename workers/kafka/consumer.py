@@ -83,7 +83,7 @@ class GroupConsumer:
         self._n_bytes = 0
         self._changed = threading.Condition()
         self._closing = threading.Event()  # no more records for the line
-        self._leave_at: float | None = None
+        self._leaving = threading.Event()
         self._commit_at = 0.0
         self._commits_fail = False
         self._client = _connected(connection, terms=terms)
@@ -116,30 +116,24 @@ class GroupConsumer:
             self._changed.notify_all()
 
     def leave(self, *, timeout_s: float) -> None:
-        """Wait for what is out, commit it, leave the group. Blocks at most about `timeout_s`."""
+        """Commit what has ended, leave the group. Waits at most `timeout_s` for that, which goes on all the same."""
+        self._leaving.set()
         self.close()
-        self._leave_at = self._clock.monotonic() + timeout_s
-        self._thread.join(timeout_s + 2.0)
+        self._thread.join(timeout_s)
 
     def _run(self) -> None:
         try:
-            while not self._left():
+            while not self._leaving.is_set():
                 self._poll()
+            self._commit_now()
         except Exception as error:  # noqa: BLE001 - the client's own faults are cured by a new client as well
             self.failure = error
         finally:
-            self._leave_at = self._clock.monotonic()
+            self._leaving.set()
             with self._changed:
                 self._changed.notify_all()
             with contextlib.suppress(Exception):  # the group notices by its session time-out
                 self._client.close(autocommit=False, timeout_ms=CLOSE_TIMEOUT_MS)
-
-    def _left(self) -> bool:
-        """Time to go: nothing is out any more, or the wait has been long enough. Commits first."""
-        if self._leave_at is None or (self.book.n_out() and self._clock.monotonic() < self._leave_at):
-            return False
-        self._commit_now()
-        return True
 
     def _poll(self) -> None:
         self._apply_pauses()
@@ -209,11 +203,11 @@ class GroupConsumer:
         self._forget_buffered(set(partitions))
         give_up_at = self._clock.monotonic() + self._terms.drain_s
         try:
-            while self._leave_at is None and self._clock.monotonic() < give_up_at:
+            while not self._leaving.is_set() and self._clock.monotonic() < give_up_at:
                 if self.book.wait_drained(timeout_s=DRAIN_STEP_S, partitions=partitions):
                     break
                 await self._client.commit_async({})  # of nothing: it gives the client's loop a turn
-            due = self.book.due(partitions) if self._terms.commits and self._leave_at is None else {}
+            due = self.book.due(partitions) if self._terms.commits and not self._leaving.is_set() else {}
             if due:
                 await self._client.commit_async(_offsets(due))
         except KafkaError as error:

@@ -102,11 +102,6 @@ class OffsetBook:
                 if partition in self._tenures:
                     self._tenures[partition].committed = offset
 
-    def n_out(self, partitions: Iterable[Partition] | None = None) -> int:
-        """Messages whose end is awaited."""
-        with self._changed:
-            return self._count(partitions)
-
     def wait_drained(self, *, timeout_s: float, partitions: Iterable[Partition] | None = None) -> bool:
         """Block until none of them is out; False after `timeout_s`."""
         chosen = None if partitions is None else list(partitions)

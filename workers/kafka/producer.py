@@ -5,13 +5,20 @@ from __future__ import annotations
 import contextlib
 import math
 import threading
+import uuid
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import structlog
 from kafka import KafkaAdminClient, KafkaProducer, TopicPartition
-from kafka.errors import KafkaError, KafkaTimeoutError, MessageSizeTooLargeError
+from kafka.errors import (
+    InvalidProducerEpochError,
+    KafkaError,
+    KafkaTimeoutError,
+    MessageSizeTooLargeError,
+    ProducerFencedError,
+)
 from kafka.structs import OffsetAndMetadata
 
 from pipeline.errors import SinkError
@@ -82,8 +89,21 @@ class ParcelProducer:
             client.commit_transaction()
         except Exception as error:
             self._abort()
+            if isinstance(error, ProducerFencedError | InvalidProducerEpochError):
+                self._rename()
             raise self._refused(error) from error
         self._to_cut.clear()
+
+    def take_over(self) -> None:
+        """End what a killed process has left open under our transactional id: until then nobody reads its partitions.
+
+        Raises SinkError.
+        """
+        try:
+            self._opened()
+        except Exception as error:
+            self._abandon()
+            raise self._refused(error) from error
 
     def committed(self, partitions: Collection[Partition], *, group_id: str) -> dict[Partition, int]:
         """The group's offsets, after whatever this producer's last transaction has come to. Raises SinkError."""
@@ -170,6 +190,11 @@ class ParcelProducer:
             with contextlib.suppress(Exception):  # then the transaction is ended by the next producer, or by time
                 self._client.abort_transaction()
         self._abandon()
+
+    def _rename(self) -> None:
+        """Somebody else has our transactional id: with one that nobody has, we do not end each other's for ever."""
+        taken, self._transactional_id = self._transactional_id, f"{self._transactional_id}-{uuid.uuid4().hex[:8]}"
+        log.warning("transactional id in use elsewhere", taken=taken, now=self._transactional_id)
 
     def _abandon(self) -> None:
         client, self._client = self._client, None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
 from typing import Any, Protocol
 
@@ -55,10 +55,12 @@ class QueueItem:
 
 @dataclass(frozen=True, slots=True)
 class Queue:
-    """What one labeller may answer now, oldest first."""
+    """What one labeller may answer now, in the order to ask."""
 
     items: tuple[QueueItem, ...]
     n_waiting: int  # all of this labeller's, `items` included
+    n_labelled: Mapping[str, int] = field(default_factory=dict)  # by class id; empty where nobody counts
+    n_wanted: int = 0  # of each class, for the first head
 
 
 @dataclass(frozen=True, slots=True)

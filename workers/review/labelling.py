@@ -8,7 +8,7 @@ from typing import Any
 import orjson
 from starlette.responses import RedirectResponse, Response
 
-from workers.review.backend import ClassRow, QueueItem, ReviewBackend
+from workers.review.backend import ClassRow, Queue, QueueItem, ReviewBackend
 from workers.review.pages import checked_event_id
 from workers.review.rendering import Renderer, as_json
 from workers.review.visit import Refusal, Visit
@@ -37,7 +37,9 @@ class Labelling:
             tab="queue",
             classes=_keyed(classes),
             first=questions[0] if questions else None,
-            start=orjson.dumps({"items": questions, "n_waiting": queue.n_waiting}).decode(),
+            queue=queue,
+            is_enough=all(queue.n_labelled.get(row.class_id, 0) >= queue.n_wanted for row in classes),
+            start=orjson.dumps(_state(queue, questions=questions)).decode(),
             texts=orjson.dumps(_texts(visit)).decode(),
         )
 
@@ -45,8 +47,7 @@ class Labelling:
         """What comes next, for the script."""
         queue = self._backend.queue(visit.user.name, limit=_BATCH)
         names = {row.class_id: row.name for row in self._backend.classes()}
-        items = [_question(item, names=names, visit=visit) for item in queue.items]
-        return as_json({"items": items, "n_waiting": queue.n_waiting})
+        return as_json(_state(queue, questions=[_question(item, names=names, visit=visit) for item in queue.items]))
 
     def answer(self, visit: Visit) -> Response:
         """A class was chosen. What others said of this part stays with the backend: it would not be blind."""
@@ -54,16 +55,22 @@ class Labelling:
         if not 0 < len(label) <= _MAX_LABEL:
             raise Refusal(422, "refused_body", why="label")
         self._backend.answer(checked_event_id(visit.form.get("event_id", "")), label=label, labeller=visit.user.name)
-        return _next(visit)
+        return self._next(visit)
 
     def skip(self, visit: Visit) -> Response:
         """The next one, please."""
         self._backend.skip(checked_event_id(visit.form.get("event_id", "")), labeller=visit.user.name)
-        return _next(visit)
+        return self._next(visit)
+
+    def _next(self, visit: Visit) -> Response:
+        if not visit.wants_json:
+            return RedirectResponse(f"{visit.base}/queue", status_code=303)
+        queue = self._backend.queue(visit.user.name, limit=0)
+        return as_json({"taken": True, "n_labelled": queue.n_labelled} if queue.n_wanted else {"taken": True})
 
 
-def _next(visit: Visit) -> Response:
-    return as_json({"taken": True}) if visit.wants_json else RedirectResponse(f"{visit.base}/queue", status_code=303)
+def _state(queue: Queue, *, questions: list[dict[str, Any]]) -> dict[str, Any]:
+    return {"items": questions, "n_waiting": queue.n_waiting, "n_labelled": queue.n_labelled}
 
 
 def _question(item: QueueItem, *, names: dict[str, str], visit: Visit) -> dict[str, Any]:
@@ -85,6 +92,6 @@ def _texts(visit: Visit) -> dict[str, str]:
     """Sentences that the script fills in: it replaces the braces."""
     names = (
         *("queue_left", "queue_done", "queue_pace", "queue_again", "queue_picture", "queue_taken"),
-        *("queue_skipped", "queue_not_saved", "queue_slow_down", "lost"),
+        *("queue_skipped", "queue_not_saved", "queue_slow_down", "queue_count", "queue_classes_done", "lost"),
     )
     return {name: visit.words.table[name] for name in names}

@@ -22,6 +22,7 @@ from pipeline.types import Decision, Features, Float32Array
 from workers.adaptation_files import AdaptationFiles
 from workers.adaptation_requests import RequestKind, product_name, submit
 from workers.capture import SourceState
+from workers.inference import LiveHead
 from workers.review.answers import Answers, camera_of
 from workers.review.backend import (
     CameraTile,
@@ -37,22 +38,26 @@ from workers.review.backend import (
     Queue,
     Why,
 )
+from workers.review.first_pictures import FirstPictures
 from workers.wall import Wall
 
 Picture = Callable[[str], bytes | None]
 
 
 class LineBackend:
-    """Without adaptation (`answers` None) there are a wall and heads, and nothing is asked."""
+    """With adaptation its questions are asked (`answers`), else pictures for a first head (`first`), if anything."""
 
     def __init__(
         self,
         *,
         wall: Wall,
         sources: Callable[[], Mapping[str, Mapping[str, Any]]],
+        live: Callable[[], LiveHead],
         state: Callable[[], RunState | None],
         answers: Answers | None,
+        first: FirstPictures | None,
         picture: Picture,
+        archived: Picture,
         files: AdaptationFiles | None,
         heads: Path,
         names: Mapping[str, str],
@@ -60,8 +65,12 @@ class LineBackend:
         teach: int,
         clock: Clock,
     ) -> None:
-        """`sources` is /status's; `picture` what adaptation and archive keep; `names` what people call the classes."""
-        self._wall, self._sources, self._state, self._answers = wall, sources, state, answers
+        """`sources` is /status's; `picture` what is kept of parts, `archived` what may lie further away.
+
+        `names` is what people call the classes.
+        """
+        self._wall, self._sources, self._live, self._state = wall, sources, live, state
+        self._answers, self._first, self._archived = answers, first, archived
         self._picture, self._files, self._heads = picture, files, heads
         self._names, self._good, self._teach, self._clock = names, good, teach, clock
         self._bundle: HeadBundle | None = None
@@ -84,25 +93,26 @@ class LineBackend:
         return tuple(tiles)
 
     def picture(self, event_id: str) -> bytes | None:
-        """From the wall, or from what is kept longer; a distant archive may take its time."""
-        return self._wall.picture(event_id) or self._picture(event_id)
+        """As it is kept, else as the wall shows it; a distant archive is asked last, and may take its time."""
+        return self._picture(event_id) or self._wall.picture(event_id) or self._archived(event_id)
 
     def classes(self) -> tuple[ClassRow, ...]:
-        """Of the live head."""
+        """Of the head that decides."""
         return tuple(
             ClassRow(name, self._names.get(name, name), name in self._good) for name in self._live().head.classes
         )
 
     def queue(self, labeller: str, *, limit: int) -> Queue:
-        """Empty without adaptation."""
-        return Queue((), 0) if self._answers is None else self._answers.queue(labeller, limit=limit)
+        """Empty where nobody labels."""
+        asking = self._answers or self._first
+        return Queue((), 0) if asking is None else asking.queue(labeller, limit=limit)
 
     def answer(self, event_id: str, *, label: str, labeller: str) -> LabelAnswer:
-        """Raises DataError without adaptation."""
+        """Raises DataError where nobody labels."""
         return self._asking().answer(event_id, label=label, labeller=labeller)
 
     def skip(self, event_id: str, *, labeller: str) -> None:
-        """Raises DataError without adaptation."""
+        """Raises DataError where nobody labels."""
         self._asking().skip(event_id, labeller=labeller)
 
     def take_labels(self, labels: Sequence[Mapping[str, Any]], *, sender: str) -> tuple[LabelAnswer, ...]:
@@ -111,10 +121,10 @@ class LineBackend:
 
     def why(self, event_id: str) -> Why | None:
         """Explained with the live head."""
-        answers = self._answers
-        if answers is None or answers.is_blind(event_id):
+        asking = self._answers or self._first
+        if asking is None or asking.is_blind(event_id):
             return None
-        embedding = answers.embedding(event_id)
+        embedding = asking.embedding(event_id)
         return None if embedding is None else self._explained(event_id, embedding=embedding)
 
     def confusion(self, day: date) -> ConfusionDay:
@@ -143,7 +153,7 @@ class LineBackend:
 
     def heads(self) -> Heads:
         """Versions in the registry, the newest first."""
-        state, live = self._state(), registry.live_version(self._heads)[0]
+        state, live = self._state(), self._live().decider.identity.version
         rows = [self._row(number, live=live, state=state) for number in reversed(registry.versions(self._heads))]
         back = None if state is None else state.previous
         frozen = state is not None and state.state is State.HOLD
@@ -178,21 +188,24 @@ class LineBackend:
         """Raises DataError without adaptation, or for a name that is none."""
         self._submit(RequestKind.CHANGEOVER, who=who, product=product_name(product))
 
-    def _asking(self) -> Answers:
-        if self._answers is None:
-            raise DataError("labels: expected adaptation in the configuration, got none; see configs/example.yaml")
-        return self._answers
+    def _asking(self) -> Answers | FirstPictures:
+        asking = self._answers or self._first
+        if asking is None:
+            raise DataError("labels: expected people who label in review.users, got none; see configs/example.yaml")
+        return asking
 
     def _submit(self, kind: RequestKind, *, who: str, **values: str) -> None:
         if self._files is None:
             raise DataError("heads: expected adaptation in the configuration, got none; see configs/example.yaml")
         submit(self._files, kind=kind, by=who, at=self._clock.utc(), **values)
 
-    def _live(self) -> HeadBundle:
-        """Read again when the pointer has moved."""
-        number, sha256 = registry.live_version(self._heads)
-        if self._bundle is None or self._bundle.sha256 != sha256:
-            self._bundle = registry.load(self._heads, encoder=None, version=number)
+    def _deciding(self) -> HeadBundle | None:
+        """The bundle of the head that decides, read again when that is another; None where the texts decide."""
+        identity = self._live().decider.identity
+        if identity.version == 0:
+            return None
+        if self._bundle is None or self._bundle.sha256 != identity.bundle_sha256:
+            self._bundle = registry.load(self._heads, encoder=None, version=identity.version)
         return self._bundle
 
     def _row(self, number: int, *, live: int, state: RunState | None) -> HeadRow:
@@ -218,7 +231,9 @@ class LineBackend:
             return None
 
     def _explained(self, event_id: str, *, embedding: Float32Array) -> Why | None:
-        bundle = self._live()
+        bundle = self._deciding()
+        if bundle is None:
+            return None
         image = embedding / max(float(np.linalg.norm(embedding)), 1e-6)
         try:
             told = explain(

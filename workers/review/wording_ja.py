@@ -54,6 +54,10 @@ JAPANESE: Mapping[str, str] = {
     "queue_pace": "1件あたり{seconds}秒",
     "queue_empty": "ラベル付けする部品はありません",
     "queue_empty_text": "新しい依頼が届くと自動的に表示されます。",
+    "queue_count": "{n}/{wanted}枚",
+    "queue_classes_done": "{all}クラス中{n}クラスが必要枚数に到達",
+    "queue_enough": "全クラスが{wanted}枚に達しました。`clearline head fit` で最初のモデルを学習できます。"
+    "さらに追加しても構いません。",
     "queue_skip": "スキップ",
     "queue_undo": "戻る",
     "queue_keys": "キー一覧",
@@ -168,7 +172,8 @@ JAPANESE: Mapping[str, str] = {
     "fact_hold": "担当者の指示があるまで変更なし",
     # heads
     "heads_title": "モデル管理",
-    "heads_none": "モデルはまだありません。",
+    "heads_texts": "クラス名だけで判定中",
+    "heads_texts_text": "設定が zero_shot です。画像をラベル付けしてモデルを学習し、この設定を外してください。",
     "heads_live": "モデル {version} で判定中",
     "heads_of": "モデル {version}",
     "heads_made": "{kind}｜作成 {time}",

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import itertools
 import threading
+from collections.abc import Callable
 from typing import Any
 
 from kafka.errors import KafkaError
 
-from pipeline.errors import SourceUnavailable
+from pipeline.errors import SinkError, SourceUnavailable
 from pipeline.interfaces import Clock
 from pipeline.types import SourceFrame
 from workers.kafka.connection import KafkaConnection, why
@@ -17,6 +18,7 @@ from workers.kafka.message import PART, KafkaPosition, read_frame
 from workers.kafka.offsets import Partition
 
 READ_TIMEOUT_S = 0.5
+LEAVE_S = 2.0  # for a consumer that is given up, before the next one joins
 
 
 class KafkaSource:
@@ -46,15 +48,27 @@ class KafkaSource:
         self._tenures = itertools.count(1)
         self._lock = threading.Lock()
         self._consumer: GroupConsumer | None = None
+        self.before_first_join: Callable[[], None] | None = None  # may raise SinkError; assigned before `open`
 
     @property
     def source_id(self) -> str:
         """Names the topic's reader in metrics; events carry the cameras' own names."""
         return self._source_id
 
+    @property
+    def topic(self) -> str:
+        """What is read."""
+        return self._terms.topic
+
+    @property
+    def group(self) -> str:
+        """Whose offsets are kept."""
+        return self._terms.group
+
     def open(self) -> None:
         """Join the group. Blocks for the connection. Raises SourceUnavailable with the cause found."""
-        self._leave(timeout_s=0.0)
+        self._leave(timeout_s=LEAVE_S)
+        self._prepare()
         try:
             consumer = GroupConsumer(
                 self._connection, terms=self._terms, clock=self._clock, observe=self._observe, tenures=self._tenures
@@ -63,6 +77,15 @@ class KafkaSource:
             raise self._unavailable(error) from error
         with self._lock:
             self._consumer = consumer
+
+    def _prepare(self) -> None:
+        if self.before_first_join is None:
+            return
+        try:
+            self.before_first_join()
+        except SinkError as error:
+            raise SourceUnavailable(f"source {self._source_id}: {error}") from error
+        self.before_first_join = None
 
     def read(self) -> SourceFrame | None:
         """The next frame of any camera. Raises BadFrame with its position, or SourceUnavailable."""
@@ -88,7 +111,7 @@ class KafkaSource:
                 self._consumer.close()
 
     def settle(self, *, timeout_s: float) -> None:
-        """After the last `ack`: commit and leave the group. Blocks at most about `timeout_s`."""
+        """After the last `ack`: commit and leave the group. Blocks at most `timeout_s`."""
         self._leave(timeout_s=timeout_s)
 
     def owns(self, position: KafkaPosition) -> bool:

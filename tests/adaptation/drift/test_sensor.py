@@ -99,7 +99,7 @@ def test_a_short_trouble_is_odd_but_no_fault_and_a_fault_ends_when_it_is_over(li
 
 def test_pictures_a_little_out_of_focus_are_soft_before_any_of_them_is_odd(limits: SensorLimits) -> None:
     rng, watch = np.random.default_rng(7), SensorWatch(limits, persist=PERSIST)
-    for _ in range(N_HEALTHY):
+    for _ in range(3 * PERSIST):
         watch.update(read_picture(picture(rng)))
     assert not watch.is_soft
     states = [watch.update(read_picture((picture(rng) * 0.8).astype(np.uint8))) for _ in range(PERSIST)]

@@ -45,7 +45,7 @@ def load_full_width(kind: str) -> tuple[Arrays, Arrays]:
         noise = np.random.RandomState(a["seed"]).random_sample(a["shape"])
         inputs[a["name"]] = ((2 * noise - 1) * a["scale"] + a["offset"]).astype(np.float32)
     if kind == "resnet":
-        inputs["frozen_attnpool_heads"] = np.asarray(32)
+        inputs["frozen_attnpool_heads"] = reference.get("frozen_attnpool_heads", np.asarray(32))
     return inputs, reference
 
 

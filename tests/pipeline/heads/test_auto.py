@@ -11,8 +11,9 @@ from pipeline.errors import DataError
 from pipeline.heads.auto import AutoFit, fit_auto
 from pipeline.heads.fit import fit_head
 from pipeline.heads.fitted import LabelledFeatures, Material
+from pipeline.heads.pool_choice import trust
 from pipeline.heads.stacking import Gain, paired_gain, selection_folds
-from pipeline.heads.zero_shot import ZeroShotHead
+from pipeline.heads.zero_shot import ZeroShotHead, unit_rows
 from pipeline.types import Features
 from tests.pipeline.heads.making_heads import World, accuracy_of
 from tests.pipeline.heads.making_strong import pool_of, reloaded, strong
@@ -83,6 +84,20 @@ def test_a_covering_pool_is_admitted_at_one_shot_and_helps() -> None:
         gains.append(accuracy(with_pool, world=NOISY) - accuracy(auto(support), world=NOISY))
         assert with_pool.report.weights["pool"] > 0.2
     assert np.mean(gains) > 0.005
+
+
+@pytest.mark.parametrize("noise", [0.0, 3.0])
+def test_at_one_shot_the_pool_has_a_say_only_in_what_the_texts_leave_wrong(noise: float) -> None:
+    means = NOISY.means / np.linalg.norm(NOISY.means, axis=1, keepdims=True)
+    means = means + noise * np.random.default_rng(0).normal(size=means.shape) / np.sqrt(means.shape[1])
+    support = NOISY.draw(1, seed=1)
+    text = ZeroShotHead(classes=NOISY.classes, prototypes=unit_rows(means.astype(np.float32)), scale=20.0)
+    right = float((text.score(support.features).logits.argmax(axis=1) == support.labels).mean())
+    fitted = auto(support, text=text, pool=pool_of(NOISY, per_class=30))
+    assert fitted.report.pool is not None
+    share = fitted.report.weights.get("pool", 0.0)
+    assert share == pytest.approx(trust(fitted.report.pool.coverage) * (1.0 - right))
+    assert share < 0.5 if noise == 0.0 else share > 0.5
 
 
 def test_a_pool_of_one_class_changes_nothing_at_all() -> None:

@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -52,6 +53,7 @@ RULES = ReferenceRules(
 REFERENCE_PARTS = 8_000
 GAP_S, GAP_PARTS = 120.0, 10_000  # between the end of a world, which may be a kill, and the next in its folder
 BLUR = Drift(blur=0.4)
+GOOD = (CLASSES[0], CLASSES[CONFUSABLE])  # what they are confused with costs little then
 INFO = EncoderInfo(
     name="synthetic",
     sha256="1" * 64,
@@ -66,8 +68,28 @@ INFO = EncoderInfo(
 )
 
 
+class Stream(Protocol):
+    """Where a world's parts come from."""
+
+    def parts(self, n: int, *, drift: Drift = NONE) -> tuple[Any, Any, Any]: ...
+    def branch(self, number: int) -> Any: ...
+    def shots(self, n: int, *, rng: np.random.Generator) -> tuple[Any, Any]: ...
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A line: its classes, those that are sold, its encoder, and parts by seed."""
+
+    classes: tuple[str, ...]
+    good: tuple[str, ...]
+    info: EncoderInfo
+    stream: Callable[[int], Stream]
+    shots: int = SHOTS
+
+
+@dataclass(frozen=True)
 class _Image:
-    info = INFO
+    info: EncoderInfo
 
 
 Says = Callable[[str, str], str]  # labeller, truth -> label
@@ -89,12 +111,14 @@ class World:
     states: list[State] = field(default_factory=list)
     swaps: list[int] = field(default_factory=list)
     says: Says = _the_truth
-    good: tuple[str, ...] = (CLASSES[0], CLASSES[CONFUSABLE])  # what they are confused with costs little then
+    setting: Setting = field(default_factory=lambda: SYNTHETIC)
+    good: tuple[str, ...] = ()  # instead of the setting's
     honeypots: bool = True  # there are pictures of parts of known class
     n_labels: int = 0
 
     def __post_init__(self) -> None:
-        self.camera = Camera(self.seed, CI, "iid")
+        self.camera = self.setting.stream(self.seed)
+        self.good = self.good or self.setting.good
         self.folder.mkdir(parents=True, exist_ok=True)
         self.files = AdaptationFiles(self.folder / "adaptation")
         self._pixels = np.random.default_rng(0)
@@ -109,7 +133,7 @@ class World:
     def open(self) -> AdaptationLoop:
         """Start, or start again."""
         self.metrics = Metrics(clock=self.clock, version="test")
-        encoder = EncoderBundle(_Image(), None, (BATCH,), None, None)  # type: ignore[arg-type]  # never encodes
+        encoder = EncoderBundle(_Image(self.setting.info), None, (BATCH,), None, None)  # type: ignore[arg-type]  # never encodes
         self.live = open_head(self.config, encoder=encoder).live
         self.loop = open_adaptation(
             self.config,
@@ -190,7 +214,7 @@ class World:
         """Everybody answers some questions."""
         asking = self.loop.asking
         store, at = asking.store, self.clock.utc()
-        intake = LabelIntake(store, classes=CLASSES, knows_event=asking.queue.knows)
+        intake = LabelIntake(store, classes=self.setting.classes, knows_event=asking.queue.knows)
         for who in PEOPLE:
             for question in asking.queue.questions(labeller=who, at=at, limit=limit):
                 said = self.says(who, self._truth_of(question.event_id))
@@ -200,7 +224,7 @@ class World:
     def accuracy(self, version: int, *, drift: Drift, n: int = 4_000) -> float:
         """Of a head on fresh parts."""
         x, _, y = self.camera.branch(7).parts(n, drift=drift)
-        bundle = registry.load(self.heads, encoder=INFO, version=version)
+        bundle = registry.load(self.heads, encoder=self.setting.info, version=version)
         return float((bundle.head.score(Features(image=x.astype(np.float32))).logits.argmax(axis=1) == y).mean())
 
     @property
@@ -235,7 +259,7 @@ class World:
         batch = Batch(pixels, refs, (None,) * BATCH, 0.0, 0)
         predictions = live.decider.decide(scores, batch=batch, decided_at=0.0, infer_s=0.0)
         for ref, label in zip(refs, y.tolist(), strict=True):
-            self.truth[ref.event_id] = CLASSES[label]
+            self.truth[ref.event_id] = self.setting.classes[label]
         return Seen(
             predictions=predictions,
             image=x,
@@ -268,20 +292,28 @@ class World:
         return load_config(path)
 
     def _fit(self) -> None:
-        labels = np.repeat(np.arange(len(CLASSES)), SHOTS)
-        x = self.camera._embeddings(labels, NONE, 0, np.random.default_rng((self.seed, 3)))
-        rows = LabelledFeatures(Features(image=x.astype(np.float32)), labels, np.arange(labels.size), CLASSES)
+        x, labels = self.camera.shots(self.setting.shots, rng=np.random.default_rng((self.seed, 3)))
+        names = self.fit(x, labels)
+        pictures = PictureStore(self.files.pictures, max_bytes=10_000_000)
+        for name in names if self.honeypots else ():
+            pictures.keep(f"founder-{name}", image=np.zeros((SIDE, SIDE, 3), np.uint8))
+
+    def fit(self, x: Any, labels: Any) -> tuple[str, ...]:
+        """The next version of the head, live; names of the pictures it was fitted on."""
+        classes = self.setting.classes
+        rows = LabelledFeatures(Features(image=x), labels, np.arange(labels.size), classes)
         recipe = Recipe(kind="auto", seed=1, embedding_alone=True)
         fitted = fit_recipe(rows, material=Material(text=None, pool=None), recipe=recipe)
-        names = tuple(f"{CLASSES[label]}/{n:03d}.png" for n, label in enumerate(labels.tolist()))
+        names = tuple(f"{classes[label]}/{n:03d}.png" for n, label in enumerate(labels.tolist()))
         index = SupportIndex(rows.features.image, labels, names)
         registry.save(
             fitted,
             folder=self.heads,
-            encoder=INFO,
+            encoder=self.setting.info,
             provenance=Provenance(None, "0" * 64, "test", "2026-01-01T00:00:00+00:00", recipe.to_json()),
             evidence=Evidence(held_out=fitted.held_out, support=index),
         )
-        pictures = PictureStore(self.files.pictures, max_bytes=10_000_000)
-        for name in names if self.honeypots else ():
-            pictures.keep(f"founder-{name}", image=np.zeros((SIDE, SIDE, 3), np.uint8))
+        return names
+
+
+SYNTHETIC = Setting(CLASSES, GOOD, INFO, lambda seed: Camera(seed, CI, "iid"))

@@ -13,8 +13,8 @@ from pipeline.heads import registry
 from tests.onnx_files import write_projection
 from tests.pipeline.heads.making_folders import write_folder
 from workers.commands.head import app
-from workers.commands.head_support import common_roi
 from workers.config import load_config
+from workers.config_cameras import common_roi
 
 CONFIG = """
 version: 1
@@ -135,6 +135,6 @@ def test_a_bundle_for_another_encoder_is_refused(line: Path) -> None:
 
 def test_labelled_images_are_cut_by_the_region_all_cameras_share(line: Path) -> None:
     one = write_config(line.parent, rois=", rois: [{id: a, x: 1, y: 2, width: 8, height: 8}]")
-    assert common_roi(load_config(one)).width == 8
+    assert common_roi(load_config(one).cameras).width == 8
     two = write_config(line.parent, rois=", rois: [{id: a, width: 8, height: 8}, {id: b, width: 9, height: 9}]")
-    assert common_roi(load_config(two)).width == 0
+    assert common_roi(load_config(two).cameras).width == 0

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import re
+import shutil
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import orjson
 import pytest
 from typer.testing import CliRunner
 
+from pipeline.adaptation.support.recording import EmbeddingRecording
 from pipeline.encoders.build import EncoderBundle
 from pipeline.errors import DataError
 from pipeline.heads import registry
+from pipeline.heads.zero_shot import unit_rows
 from pipeline.simulation.line import SimulatedLine
+from pipeline.types import EncoderInfo, FrameRef
 from tests.lines import SEED, SIZE, simulated, write_config
 from workers.app import Pipeline
 from workers.commands.demo import render_labelled
@@ -85,8 +92,49 @@ def test_unlabelled_pictures_are_used_or_left_out_with_a_reason(home: Path, enco
 
 def test_an_empty_folder_of_unlabelled_pictures_is_refused(home: Path, encoder: EncoderBundle, tmp_path: Path) -> None:
     config = load_config(configured(home, kind="auto"))
-    with pytest.raises(DataError, match="expected a folder with pictures, got none"):
+    with pytest.raises(DataError, match="expected a folder with pictures or a line's recording"):
         fit_folder(home / "labelled", config=config, unlabelled=tmp_path, encoder=encoder)
+
+
+def test_a_class_of_one_picture_is_refused_by_name_and_the_live_head_stays(
+    home: Path, encoder: EncoderBundle, tmp_path: Path
+) -> None:
+    config = load_config(configured(home, kind="gda"))
+    live = fit_folder(home / "labelled", config=config, shots=2, out=tmp_path / "heads", encoder=encoder).bundle
+    pictures = tmp_path / "pictures"
+    shutil.copytree(home / "labelled", pictures)
+    kept, *others = sorted((pictures / "dented_plate").iterdir())
+    for path in others:
+        path.unlink()
+    with pytest.raises(DataError, match=rf"images of class dented_plate.* got {re.escape(kept.name)} alone"):
+        fit_folder(pictures, config=config, out=tmp_path / "heads", encoder=encoder)
+    assert registry.load(tmp_path / "heads", encoder=encoder.image.info).sha256 == live.sha256
+    one_shot = fit_folder(pictures, config=config, shots=1, out=tmp_path / "heads", encoder=encoder)
+    assert one_shot.report.folds == "none"
+
+
+def recorded(folder: Path, *, info: EncoderInfo, n: int) -> Path:
+    rows = np.random.default_rng(0).normal(size=(n, info.embedding_dim)).astype(np.float32)
+    recording = EmbeddingRecording(folder, encoder=info)
+    refs = [FrameRef("cam", 1, i, "full", float(i), "wall", float(i)) for i in range(n)]
+    nothing = {"labels": np.zeros(n, np.int64), "confidences": np.ones(n, np.float32), "head_version": 1}
+    recording.append(refs, embeddings=unit_rows(rows), **nothing, at=float(n))  # type: ignore[arg-type]
+    recording.close()
+    return folder
+
+
+def test_the_recording_of_a_running_line_is_a_pool_too(home: Path, encoder: EncoderBundle, tmp_path: Path) -> None:
+    config = load_config(configured(home, kind="auto"))
+    folder = recorded(tmp_path / "recording", info=encoder.image.info, n=30)
+    done = fit_folder(home / "labelled", config=config, shots=4, unlabelled=folder, encoder=encoder)
+    assert done.report.choice is not None
+    assert done.report.choice["pool"]["n_offered"] == 30
+
+
+def test_a_recording_of_another_encoder_is_refused(home: Path, encoder: EncoderBundle, tmp_path: Path) -> None:
+    folder = recorded(tmp_path / "recording", info=replace(encoder.image.info, sha256="0" * 64), n=5)
+    with pytest.raises(DataError, match="another encoder or another preprocessing made them"):
+        fit_folder(home / "labelled", config=load_config(configured(home, kind="auto")), unlabelled=folder)
 
 
 def test_a_bundle_keeps_what_judged_it_and_what_explains_it(home: Path, encoder: EncoderBundle) -> None:

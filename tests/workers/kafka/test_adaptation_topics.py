@@ -8,10 +8,12 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import pytest
 from kafka import KafkaConsumer, KafkaProducer
 from kafka.structs import TopicPartition
 
 from pipeline.errors import DataError
+from tests.kafka_topics import read_topic
 from tests.servers.kafka import KafkaBroker
 from workers.adaptation.topics import Announcer, LabelTopic
 from workers.backoff import Backoff
@@ -37,25 +39,29 @@ def wait_for(condition: Callable[[], bool]) -> None:
         time.sleep(0.05)
 
 
-def test_a_change_of_head_is_announced_as_a_cloud_event_keyed_by_the_line(kafka_broker: KafkaBroker) -> None:
-    topic = kafka_broker.new_topic("heads")
+@pytest.mark.parametrize(
+    ("kind", "told", "key", "says"),
+    [
+        ("heads", {"step": 3, "champion": 2}, b"caps", b"clearline.head.v1"),
+        ("drift", {"step": 3, "source_id": "cap-07", "cause": "lighting"}, b"cap-07", b"clearline.drift.v1"),
+    ],
+)
+def test_heads_are_announced_by_line_and_alarms_by_camera_as_cloud_events(
+    kafka_broker: KafkaBroker, kind: str, told: dict[str, Any], key: bytes, says: bytes
+) -> None:
+    topic = kafka_broker.new_topic(kind)
     announcer = Announcer(
         ParcelProducer(connection(kafka_broker), max_message_bytes=1_000_000),
-        topics={"heads": topic},
+        topics={kind: topic},
         line="caps",
         clock=SystemClock(),
         backoff=backoff(),
     )
-    announcer.announce("heads", {"step": 3, "champion": 2})
+    announcer.announce(kind, told)
     announcer.close(timeout_s=WITHIN_S)
-    consumer = KafkaConsumer(
-        topic, bootstrap_servers=kafka_broker.bootstrap, auto_offset_reset="earliest", consumer_timeout_ms=5000
-    )
-    [record] = list(consumer)
-    consumer.close()
-    assert record.key == b"caps"
-    assert dict(record.headers)["ce_type"] == b"clearline.head.v1"
-    assert json.loads(record.value)["champion"] == 2
+    [record] = read_topic(kafka_broker.bootstrap, topic)
+    assert (record.key, record.headers["ce_type"]) == (key, says)
+    assert told.items() <= json.loads(record.value).items()
 
 
 def test_labels_are_committed_only_when_they_are_written_down(kafka_broker: KafkaBroker) -> None:

@@ -42,7 +42,7 @@ def test_a_commit_says_one_past_the_last_that_ended(book: OffsetBook) -> None:
     end(book, 40)
     end(book, 41)
     assert book.due() == {A: 42}
-    assert book.n_out() == 1
+    assert not book.wait_drained(timeout_s=0.0)
 
 
 def test_what_is_committed_is_not_due_again_until_more_ends(book: OffsetBook) -> None:
@@ -59,7 +59,8 @@ def test_partitions_are_counted_apart(book: OffsetBook) -> None:
     hand_out(book, 9, partition=B)
     end(book, 9, partition=B)
     assert (book.due(), book.due([A])) == ({B: 10}, {})
-    assert (book.n_out([A]), book.n_out([B])) == (1, 0)
+    assert not book.wait_drained(timeout_s=0.0, partitions=[A])
+    assert book.wait_drained(timeout_s=0.0, partitions=[B])
 
 
 def test_what_was_read_under_an_earlier_tenure_counts_for_nothing(book: OffsetBook) -> None:
@@ -72,7 +73,7 @@ def test_what_was_read_under_an_earlier_tenure_counts_for_nothing(book: OffsetBo
     book.ended(A, offset=5, tenure=before)
     assert book.due() == {}
     assert not book.hand_out(A, tenure=before)
-    assert book.n_out() == 0
+    assert book.wait_drained(timeout_s=0.0)
 
 
 def test_an_assignment_of_what_is_here_already_keeps_its_tenure(book: OffsetBook) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
-import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
@@ -11,7 +9,6 @@ from typing import Any
 import pytest
 
 from pipeline.types import Decision
-from tests.conftest import need
 from tests.workers.review.fake_backend import CLASSES, FakeBackend, jpeg
 from tests.workers.review.serving import PASSWORDS, USERS, mounted, serving
 from workers.review.access import User
@@ -20,20 +17,6 @@ from workers.review.backend import ClassRow
 SIZES = ((1280, 800), (1920, 1080), (1024, 768))
 PATHS = ("/", "/queue", "/why/cap-02-1-77-full", "/confusion", "/drift", "/heads", "/heads/7/promote")
 Open = Callable[..., Any]
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    """Debian's own Chromium; nothing is downloaded."""
-    chromium = shutil.which("chromium")
-    need(chromium is not None, what="a browser", how="apt-get install chromium fonts-noto-cjk")
-    need(importlib.util.find_spec("playwright") is not None, what="playwright", how="pip install playwright")
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        opened = playwright.chromium.launch(executable_path=chromium)
-        yield opened
-        opened.close()
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ const TIMEOUT_MS = 10000;
 const byId = (id) => document.getElementById(id);
 const queue = byId("queue");
 const { base, token } = queue.dataset;
+const wanted = Number(queue.dataset.wanted);
 const texts = JSON.parse(queue.dataset.texts);
 const start = JSON.parse(queue.dataset.start);
 const buttons = [...document.querySelectorAll("#classes button")];
@@ -37,6 +38,20 @@ function picture(item) {
     pictures.set(item.event_id, image.decode().then(() => image, () => null));
   }
   return pictures.get(item.event_id);
+}
+
+function showCounts(counts) { // of labelled pictures per class, where the first head is waited for
+  if (!wanted) return;
+  let nEnough = 0;
+  for (const one of buttons) {
+    const n = counts[one.value] ?? 0;
+    const shown = one.querySelector(".count");
+    shown.textContent = n >= wanted ? `✓ ${n}` : say("queue_count", { n, wanted });
+    shown.classList.toggle("enough", n >= wanted);
+    if (n >= wanted) nEnough += 1;
+  }
+  byId("classes-done").textContent = say("queue_classes_done", { n: nEnough, all: buttons.length });
+  byId("enough").hidden = nEnough < buttons.length;
 }
 
 function tell(text, isBad = false) {
@@ -76,7 +91,7 @@ async function show() {
 }
 
 function showProgress() {
-  byId("left").textContent = say("queue_left", { n: nWaiting });
+  byId("left").textContent = wanted ? "" : say("queue_left", { n: nWaiting });
   byId("done").textContent = say("queue_done", { n: nDone });
   const seconds = begunAt === null ? 0 : (performance.now() - begunAt) / 1000;
   byId("pace").textContent = nDone > 2 ? say("queue_pace", { seconds: (seconds / nDone).toFixed(1) }) : "";
@@ -100,7 +115,7 @@ async function post(path, fields) {
     signal: AbortSignal.timeout(TIMEOUT_MS),
   });
   const told = await answer.json().catch(() => ({})); // also where it is fine: an unread body keeps its connection
-  if (answer.ok) return null;
+  if (answer.ok) { showCounts(told.n_labelled); return null; }
   return { isFast: answer.status === 429, isGone: answer.status === 422 || answer.status === 404, text: told.error };
 }
 
@@ -170,6 +185,7 @@ async function refill() {
     const wasEmpty = waiting.length === 0;
     waiting = [...waiting, ...fresh];
     nWaiting = Math.max(told.n_waiting, waiting.length);
+    showCounts(told.n_labelled);
     byId("lost").hidden = true;
     if (wasEmpty && fresh.length) show(); else showProgress();
     waiting.slice(1, 1 + AHEAD).forEach(picture);
@@ -221,4 +237,5 @@ byId("undo").addEventListener("click", (event) => { undo(); event.currentTarget.
 byId("help").addEventListener("click", () => byId("keys").showModal());
 for (const id of ["undo", "help"]) byId(id).hidden = false;
 setInterval(() => { if (waiting.length === 0 && !document.hidden) refill(); }, POLL_MS);
+showCounts(start.n_labelled);
 show();
