@@ -13,9 +13,7 @@ from starlette.types import ASGIApp
 from pipeline.batcher import Batcher
 from pipeline.encoders.build import EncoderBundle
 from pipeline.encoders.ladder import landmarks, measure_cost
-from pipeline.interfaces import Sink
 from pipeline.types import Batch, Features, Prediction, Scores
-from workers.captures import Feed
 from workers.clock import SystemClock
 from workers.config import LineConfig, load_config
 from workers.config_cameras import CameraConfig
@@ -79,55 +77,49 @@ class Pipeline:
         say("comparing golden pictures and timing batch sizes")
         batcher, self.encoder_frames_per_second = _measured_batcher(config, encoder=encoder)
         self._results = ResultsSink()
-        feeds = self._feeds(carried, encoder=encoder, clock=capture_clock)
-        sinks, ledger = self._sinks(feeds, carried=carried, clock=capture_clock)
         self._wall = Wall(clock=capture_clock)
         self._first = open_first_pictures(config, carried=carried, head=opened.live.head, clock=capture_clock)
-        tap = self._make_tap()
-        self.line = Line(
-            feeds=feeds,
-            encoder=encoder.image,
-            live=opened.live,
-            batcher=batcher,
-            sinks=[*sinks, self._results],
-            metrics=metrics,
-            capture_clock=capture_clock,
-            queue_batches=config.batching.queue_frames,
-            publish_pace_s=publish_pace_s(config),
-            tap=self._told_of_batches(tap),
-            beside=self._beside(tap, encoder=encoder, live=opened.live, recalibrates=recalibrates),
-            parts=open_parts(config, carried=carried, metrics=metrics),
-            ledger=ledger,
+        self.line = self._line(
+            encoder, batcher=batcher, live=opened.live, carried=carried, recalibrates=recalibrates, clock=capture_clock
         )
         metrics.bind_ready(lambda: not self.line.unready())
         metrics.bind_readings(gpu_memory)
         self.server = self._served(encoder, clock=capture_clock)
 
-    def _feeds(self, carried: Sequence[CameraConfig], *, encoder: EncoderBundle, clock: SystemClock) -> list[Feed]:
-        self._triggers = OpenedTriggers(self._config, clock=clock, metrics=self._metrics)
-        return open_feeds(
-            self._config,
-            carried=carried,
-            encoder=encoder,
-            clock=clock,
-            metrics=self._metrics,
-            triggers=self._triggers,
-        )
-
-    def _sinks(
-        self, feeds: Sequence[Feed], *, carried: Sequence[CameraConfig], clock: SystemClock
-    ) -> tuple[list[Sink], Ledger]:
-        ledger, sources = Ledger(), [feed.source for feed in feeds]
+    def _line(
+        self,
+        encoder: EncoderBundle,
+        *,
+        batcher: Batcher,
+        live: LiveHead,
+        carried: Sequence[CameraConfig],
+        recalibrates: bool,
+        clock: SystemClock,
+    ) -> Line:
+        """From the sources to the sinks, built stopped."""
+        config, metrics, ledger = self._config, self._metrics, Ledger()
+        triggers = self._triggers = OpenedTriggers(config, clock=clock, metrics=metrics)
+        feeds = open_feeds(config, carried=carried, encoder=encoder, clock=clock, metrics=metrics, triggers=triggers)
+        sources = [feed.source for feed in feeds]
         sinks = open_sinks(
-            self._config,
-            clock=clock,
-            metrics=self._metrics,
-            sources=sources,
-            ledger=ledger,
-            triggers=self._triggers,
-            carried=carried,
+            config, clock=clock, metrics=metrics, sources=sources, ledger=ledger, triggers=triggers, carried=carried
         )
-        return sinks, ledger
+        tap = self._make_tap()
+        return Line(
+            feeds=feeds,
+            encoder=encoder.image,
+            live=live,
+            batcher=batcher,
+            sinks=[*sinks, self._results],
+            metrics=metrics,
+            capture_clock=clock,
+            queue_batches=config.batching.queue_frames,
+            publish_pace_s=publish_pace_s(config),
+            tap=self._told_of_batches(tap),
+            beside=self._beside(tap, encoder=encoder, live=live, recalibrates=recalibrates),
+            parts=open_parts(config, carried=carried, metrics=metrics),
+            ledger=ledger,
+        )
 
     def _tell_of_head(self) -> None:
         """What is live, and whether the promised share of escapes is certified."""

@@ -63,8 +63,7 @@ class Line:
         With `parts` the frames of some cameras are decided part by part. `ledger` where a sink has to know it too.
         Deliveries to the sinks begin at least `publish_pace_s` apart.
         """
-        self._publish_clock = SystemClock()
-        self._clock = SystemClock()
+        self._publish_clock, self._clock = SystemClock(), SystemClock()
         self._sinks = sinks
         self._metrics = metrics
         self.ledger = Ledger() if ledger is None else ledger

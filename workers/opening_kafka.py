@@ -90,21 +90,7 @@ def open_kafka_sink(
     """Exactly once with the source's offsets; else direct for frames from Kafka, through the outbox for cameras."""
     packer = packer_of(config, clock=clock, state_after=given.state_after)
     if given.delivery == "exactly_once":
-        if len(sources) != 1:
-            got = f"{len(sources)} sources of type kafka"
-            raise ConfigError(f"sinks: delivery exactly_once expected one source of type kafka, got {got}")
-        [source] = sources
-        locks = Path(tempfile.gettempdir()) / f"clearline-{os.getuid()}"
-        name = own_name(f"clearline-{source.topic}-{source.group}", folder=locks)
-        source.before_first_join = partial(_take_over, config, name)
-        producer = producer_of(config, transactional_id=name)
-        return TransactionalKafkaSink(
-            packer,
-            producer=producer,
-            owns=source.owns,
-            group=lambda: source.group_metadata,
-            unfinished=lambda: ledger.unfinished(source.source_id),
-        )
+        return _exactly_once(packer, config=config, sources=sources, ledger=ledger)
     destination = KafkaDestination(packer, producer=producer_of(config))
     if sources or given.outbox is None:
         return KafkaSink(destination)
@@ -120,6 +106,24 @@ def open_kafka_sink(
     )
     metrics.bind_outbox("kafka", box.depth)
     return box
+
+
+def _exactly_once(packer: Packer, *, config: LineConfig, sources: list[KafkaSource], ledger: Ledger) -> Sink:
+    if len(sources) != 1:
+        got = f"{len(sources)} sources of type kafka"
+        raise ConfigError(f"sinks: delivery exactly_once expected one source of type kafka, got {got}")
+    [source] = sources
+    locks = Path(tempfile.gettempdir()) / f"clearline-{os.getuid()}"
+    name = own_name(f"clearline-{source.topic}-{source.group}", folder=locks)
+    source.before_first_join = partial(_take_over, config, name)
+    producer = producer_of(config, transactional_id=name)
+    return TransactionalKafkaSink(
+        packer,
+        producer=producer,
+        owns=source.owns,
+        group=lambda: source.group_metadata,
+        unfinished=lambda: ledger.unfinished(source.source_id),
+    )
 
 
 def producer_of(config: LineConfig, *, transactional_id: str | None = None) -> ParcelProducer:

@@ -37,7 +37,6 @@ CHUNK = 40  # frames rendered at a time
 CAMERAS = {
     "steady camera": (),
     "camera on a loose bracket (shake 0.5)": (Disturbance("shake", strength=0.5, ramp_s=0.0),),
-    "lens out of focus (blur 0.35)": (Disturbance("blur", strength=0.35, ramp_s=0.0),),
 }
 
 
