@@ -46,6 +46,7 @@ class SourceFrame:
     lost: int = 0  # frames that the camera numbered since the last one and that never came
     name: str | None = None  # the file it came from, where it came from one
     origin: FrameOrigin | None = None  # None: the source's own
+    part: str | None = None  # the part it shows; None: each picture is a part of its own
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +68,7 @@ class FrameRef:
     carrier: str = ""  # the source that brought it, where that is not the camera itself
     ticket: int | None = None  # its running number there, where that is not `sequence`
     n_regions: int = 1  # of the picture: so many refs share its position
+    part: str | None = None  # the part it shows; None: each frame is a part of its own
 
     @property
     def account(self) -> str:
@@ -137,6 +139,7 @@ class Scores:
     confusion: Float32Array  # (B, C), what was taken away from the zero-shot logits
     logits: Float32Array  # (B, C), final, before temperature
     novelty: Float32Array | None = None  # (B,), distance to all known classes; above 1 nothing known is near
+    n_effective: Float32Array | None = None  # (B,), independent frames a row stands for, where rows were fused
 
 
 class Decision(enum.StrEnum):
@@ -170,7 +173,7 @@ class BatchTiming:
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
-    """One decided frame."""
+    """One decided frame, or one decided part: then `ref` is its first frame."""
 
     ref: FrameRef
     label: str
@@ -186,6 +189,12 @@ class Prediction:
     decided_at: float  # monotonic seconds
     timing: BatchTiming
     evidence: bytes | None = field(default=None, repr=False)
+    members: tuple[FrameRef, ...] = ()  # all frames of a fused part, `ref` first; empty: `ref` alone
+
+    @property
+    def refs(self) -> tuple[FrameRef, ...]:
+        """Every frame that this decides; each is delivered with it."""
+        return self.members or (self.ref,)
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,6 +206,11 @@ class DeadLetter:
     message: str
     original: bytes
     ref: FrameRef
+
+    @property
+    def refs(self) -> tuple[FrameRef, ...]:
+        """As of a prediction: the one frame."""
+        return (self.ref,)
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ from tests.making import make_prediction
 from workers.metrics import Metrics, Reading
 from workers.metrics_adaptation import ADAPTATION
 from workers.metrics_archive import ARCHIVE
+from workers.metrics_parts import PARTS
 from workers.metrics_spec import PREFIX
 
 VALUES = {  # of the labels of the adaptation loop
@@ -33,7 +34,7 @@ def exercise_rest(metrics: Metrics) -> None:
     metrics.predicted(replace(doubtful, head="second"))
     metrics.expected_cost("cap-01", "EUR", 0.25)
     metrics.bind_readings(_readings)
-    for spec in (*ADAPTATION, *ARCHIVE):
+    for spec in (*ADAPTATION, *ARCHIVE, *PARTS):
         name = spec.name.removeprefix(PREFIX)
         if not spec.labels:
             metrics.adaptation(name, 1.0)

@@ -22,6 +22,7 @@ from pipeline.batcher import Batcher
 from pipeline.decision import Decider, DecisionPolicy, HeadIdentity
 from pipeline.encoders.ladder import BatchCost
 from pipeline.interfaces import Sink, Source
+from pipeline.parts import PartRule
 from pipeline.types import Batch, Features, UInt8Array
 from tests.fakes import FakeEncoder, FakeHead
 from workers.captures import Feed
@@ -31,8 +32,10 @@ from workers.kafka.connection import KafkaConnection, quiet_client_logs
 from workers.kafka.consumer import ConsumerTerms
 from workers.kafka.packing import Packer, Topics
 from workers.kafka.producer import ParcelProducer
+from workers.ledger import Ledger
 from workers.line import Line
 from workers.metrics import Metrics
+from workers.part_decisions import PartsPlan
 from workers.sinks.kafka import KafkaDestination, KafkaSink, TransactionalKafkaSink
 from workers.sources.kafka import KafkaSource
 
@@ -60,6 +63,9 @@ class LineOptions:
     transactional_id: str = "line"
     queue_frames: int = 64
     buffer_bytes: int = 2_000_000
+    part_frames: int = 0  # frames of a part; 0: each frame is decided alone
+    close_after_s: float = 1.0
+    part_header: str = "part"
     send_every_s: float = 0.02
 
 
@@ -106,21 +112,28 @@ def topic_source(options: LineOptions, *, clock: SystemClock, source_id: str = "
         terms=terms,
         clock=clock,
         observe=lambda what, value: None,
+        part_header=options.part_header,
     )
 
 
 def topic_sink(
-    options: LineOptions, *, source: KafkaSource | None, clock: SystemClock, connection: KafkaConnection | None = None
+    options: LineOptions,
+    *,
+    source: KafkaSource | None,
+    clock: SystemClock,
+    connection: KafkaConnection | None = None,
+    ledger: Ledger | None = None,
 ) -> Sink:
-    """A writer of results, states and dead letters."""
+    """A writer of results, states and dead letters; `ledger` for exactly once."""
     topics = Topics(results=options.results, states=options.states, dead_letters=options.letters)
     packer = Packer(topics=topics, line="faults", clock=clock)
     connection = connection or connection_to(options.bootstrap)
-    if source is None or options.delivery == "at_least_once":
+    if source is None or options.delivery != "exactly_once":
         producer = ParcelProducer(
             connection, max_message_bytes=options.max_message_bytes, connect_s=1.0, delivery_s=options.delivery_s
         )
         return KafkaSink(KafkaDestination(packer, producer=producer))
+    assert ledger is not None
     first, producer = (
         ParcelProducer(
             connection,
@@ -133,7 +146,13 @@ def topic_sink(
         for _ in range(2)
     )
     source.before_first_join = partial(taken_over, first)
-    return TransactionalKafkaSink(packer, producer=producer, owns=source.owns, group=lambda: source.group_metadata)
+    return TransactionalKafkaSink(
+        packer,
+        producer=producer,
+        owns=source.owns,
+        group=lambda: source.group_metadata,
+        unfinished=lambda: ledger.unfinished(source.source_id),
+    )
 
 
 def taken_over(producer: ParcelProducer) -> None:
@@ -152,7 +171,26 @@ def fake_live_head() -> LiveHead:
     return LiveHead(head, Decider(classes=head.classes, temperature=1.0, policy=policy, identity=identity))
 
 
-def line_of(source: Source, *, sinks: list[Sink], options: LineOptions, clock: SystemClock) -> Line:
+def parts_of(options: LineOptions) -> PartsPlan | None:
+    """By the part header, for all cameras."""
+    if not options.part_frames:
+        return None
+    rule = PartRule(max_frames=options.part_frames, close_after_s=options.close_after_s)
+    return PartsPlan(
+        rule_of=lambda ref: rule, on_part=lambda camera, reason: None, on_correlation=lambda camera, value: None
+    )
+
+
+def line_between(source: KafkaSource, *, options: LineOptions, clock: SystemClock) -> Line:
+    """From the topic of frames to the topics of results."""
+    ledger = Ledger()
+    sink = topic_sink(options, source=source, clock=clock, ledger=ledger)
+    return line_of(source, sinks=[sink], options=options, clock=clock, ledger=ledger)
+
+
+def line_of(
+    source: Source, *, sinks: list[Sink], options: LineOptions, clock: SystemClock, ledger: Ledger | None = None
+) -> Line:
     """The line that a worker runs, with the fakes for encoder and head."""
 
     def cuts(_camera: str) -> Mapping[str, Callable[[UInt8Array], UInt8Array]]:
@@ -177,6 +215,8 @@ def line_of(source: Source, *, sinks: list[Sink], options: LineOptions, clock: S
         capture_clock=clock,
         queue_batches=32,
         publish_pace_s=options.send_every_s,
+        ledger=ledger,
+        parts=parts_of(options),
     )
 
 
@@ -193,7 +233,7 @@ def main() -> None:
     signal.signal(signal.SIGTERM, on_signal)
     clock = SystemClock()
     source = topic_source(options, clock=clock)
-    line = line_of(source, sinks=[topic_sink(options, source=source, clock=clock)], options=options, clock=clock)
+    line = line_between(source, options=options, clock=clock)
     line.start()
     print("READY", flush=True)
     while not asked.wait(0.1) and not line.finished:

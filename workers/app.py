@@ -19,9 +19,11 @@ from workers.config import LineConfig, load_config
 from workers.config_cameras import CameraConfig
 from workers.gpu_memory import gpu_memory
 from workers.inference import LiveHead, TapLike
+from workers.ledger import Ledger
 from workers.line import Beside, Line, Say, quiet
 from workers.metrics import Metrics
 from workers.opening import open_encoder, open_feeds, open_head, open_sinks, publish_pace_s
+from workers.opening_parts import OpenedTriggers, open_parts
 from workers.opening_review import open_first_pictures, open_review
 from workers.server import StatusServer
 from workers.sinks.results import ResultsSink
@@ -75,28 +77,49 @@ class Pipeline:
         say("comparing golden pictures and timing batch sizes")
         batcher, self.encoder_frames_per_second = _measured_batcher(config, encoder=encoder)
         self._results = ResultsSink()
-        feeds = open_feeds(config, carried=carried, encoder=encoder, clock=capture_clock, metrics=metrics)
-        sources = [feed.source for feed in feeds]
-        sinks = open_sinks(config, clock=capture_clock, metrics=metrics, sources=sources, carried=carried)
         self._wall = Wall(clock=capture_clock)
         self._first = open_first_pictures(config, carried=carried, head=opened.live.head, clock=capture_clock)
-        tap = self._make_tap()
-        self.line = Line(
-            feeds=feeds,
-            encoder=encoder.image,
-            live=opened.live,
-            batcher=batcher,
-            sinks=[*sinks, self._results],
-            metrics=metrics,
-            capture_clock=capture_clock,
-            queue_batches=config.batching.queue_frames,
-            publish_pace_s=publish_pace_s(config),
-            tap=self._told_of_batches(tap),
-            beside=self._beside(tap, encoder=encoder, live=opened.live, recalibrates=recalibrates),
+        self.line = self._line(
+            encoder, batcher=batcher, live=opened.live, carried=carried, recalibrates=recalibrates, clock=capture_clock
         )
         metrics.bind_ready(lambda: not self.line.unready())
         metrics.bind_readings(gpu_memory)
         self.server = self._served(encoder, clock=capture_clock)
+
+    def _line(
+        self,
+        encoder: EncoderBundle,
+        *,
+        batcher: Batcher,
+        live: LiveHead,
+        carried: Sequence[CameraConfig],
+        recalibrates: bool,
+        clock: SystemClock,
+    ) -> Line:
+        """From the sources to the sinks, built stopped."""
+        config, metrics, ledger = self._config, self._metrics, Ledger()
+        triggers = self._triggers = OpenedTriggers(config, clock=clock, metrics=metrics)
+        feeds = open_feeds(config, carried=carried, encoder=encoder, clock=clock, metrics=metrics, triggers=triggers)
+        sources = [feed.source for feed in feeds]
+        sinks = open_sinks(
+            config, clock=clock, metrics=metrics, sources=sources, ledger=ledger, triggers=triggers, carried=carried
+        )
+        tap = self._make_tap()
+        return Line(
+            feeds=feeds,
+            encoder=encoder.image,
+            live=live,
+            batcher=batcher,
+            sinks=[*sinks, self._results],
+            metrics=metrics,
+            capture_clock=clock,
+            queue_batches=config.batching.queue_frames,
+            publish_pace_s=publish_pace_s(config),
+            tap=self._told_of_batches(tap),
+            beside=self._beside(tap, encoder=encoder, live=live, recalibrates=recalibrates),
+            parts=open_parts(config, carried=carried, metrics=metrics),
+            ledger=ledger,
+        )
 
     def _tell_of_head(self) -> None:
         """What is live, and whether the promised share of escapes is certified."""
@@ -113,6 +136,7 @@ class Pipeline:
             health=self._health,
             ready=self._ready,
             review=self._review(encoder, clock=clock),
+            triggers=self._triggers.app,
         )
 
     def _make_tap(self) -> Tap | None:
@@ -188,6 +212,7 @@ class Pipeline:
     def start(self) -> None:
         """Open the port and start all threads. Raises SinkError where the port cannot be had."""
         self.server.start()
+        self._triggers.start()
         self.line.start()
 
     def stop(self) -> None:
@@ -198,6 +223,7 @@ class Pipeline:
         if self._stopped:
             return
         self._stopped = True
+        self._triggers.close()
         try:
             self.line.stop(timeout_s=self._config.shutdown.timeout_s)
         finally:

@@ -5,11 +5,13 @@ from __future__ import annotations
 from importlib.metadata import version
 from typing import Any
 
+from pipeline.errors import ConfigError
 from workers.clock import SystemClock
 from workers.config import LineConfig
 from workers.kafka.topics import require_topics
 from workers.metrics import Metrics
 from workers.opening_kafka import connection_of, frames_topic, open_relay_feeds, packer_of, producer_of
+from workers.opening_parts import OpenedTriggers
 from workers.relay_line import RelayLine
 from workers.server import StatusServer
 
@@ -27,9 +29,15 @@ class RelayPipeline:
         metrics = Metrics(clock=clock, version=version("clearline"))
         _, connection = connection_of(config)
         topic = frames_topic(config)
+        self._triggers = OpenedTriggers(config, clock=clock, metrics=metrics)
+        if self._triggers.of("opcua"):
+            raise ConfigError(
+                "cameras: worker capture expected trigger.type http or mqtt, got opcua, whose server is the sink's of "
+                "`clearline run`; choose one of the others"
+            )
         require_topics(connection, [topic])
         self.line = RelayLine(
-            feeds=open_relay_feeds(config, clock=clock, metrics=metrics),
+            feeds=open_relay_feeds(config, clock=clock, metrics=metrics, triggers=self._triggers),
             producer=producer_of(config),
             packer=packer_of(config, clock=clock),
             topic=topic,
@@ -44,11 +52,13 @@ class RelayPipeline:
             status=self.status,
             health=lambda: _verdict(self.line.unhealthy()),
             ready=lambda: _verdict(self.line.unready()),
+            triggers=self._triggers.app,
         )
 
     def start(self) -> None:
         """Open the port and start all threads. Raises SinkError where the port cannot be had."""
         self.server.start()
+        self._triggers.start()
         self.line.start()
 
     def stop(self) -> None:
@@ -56,6 +66,7 @@ class RelayPipeline:
         if self._stopped:
             return
         self._stopped = True
+        self._triggers.close()
         try:
             self.line.stop(timeout_s=self._config.shutdown.timeout_s)
         finally:

@@ -67,13 +67,15 @@ class Capture:
         on_state: Callable[[str, str], None],
         on_frame: Callable[[str], None],
         evidence_quality: int | None = None,
+        on_wait: Callable[[float], None] | None = None,
         evidence_every_s: float = 0.0,
     ) -> None:
         """`cuts(camera)` gives the regions of a camera.
 
         With `evidence_quality` a picture that comes without its JPEG is encoded here, one in `evidence_every_s`.
 
-        `on_state(source_id, state)` is told of every change, `on_frame(source_id)` of every picture.
+        `on_state(source_id, state)` is told of every change, `on_frame(source_id)` of every picture, `on_wait(seconds)`
+        of every time that the source stood still because its queue was full.
         """
         self.source = source
         self.status = CaptureStatus()
@@ -87,6 +89,7 @@ class Capture:
         self._on_frame = on_frame
         self._evidence_quality, self._evidence_every_s = evidence_quality, evidence_every_s
         self._encoded_at = float("-inf")
+        self._on_wait = on_wait
         self._epoch = int(clock.utc() * 1e9)
         self._n_taken = 0
         self._closing = False
@@ -173,7 +176,9 @@ class Capture:
         lane = self.source.source_id
         try:
             if not self._drop_oldest:
-                self._frames.put(item, lane=lane)
+                waited_s = self._frames.put(item, lane=lane)
+                if waited_s and self._on_wait is not None:
+                    self._on_wait(waited_s)
             elif (oldest := self._frames.put_evicting(item, lane=lane)) is not None:
                 self._ledger.dropped(oldest.ref, reason="queue_full")
         except ChannelClosed:
@@ -210,6 +215,7 @@ class Capture:
             height=height,
             name=taken.name,
             n_regions=n_regions,
+            part=taken.part,
         )
 
     def _identity(self, origin: FrameOrigin | None, *, roi_id: str) -> _Identity:

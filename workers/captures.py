@@ -29,6 +29,7 @@ class Feed:
     backoff_initial_s: float
     backoff_cap_s: float
     evidence_quality: int | None = None  # of the JPEG made of pictures that come without one; None: none is made
+    on_wait: Callable[[float], None] | None = None  # told how long the source stood still before a full queue, seconds
     evidence_every_s: float = 0.0  # at least so long between two of them
 
 
@@ -100,6 +101,7 @@ class Captures:
             on_state=self._on_state,
             on_frame=self._metrics.frame_came,
             evidence_quality=feed.evidence_quality,
+            on_wait=feed.on_wait,
             evidence_every_s=feed.evidence_every_s,
         )
 

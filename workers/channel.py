@@ -71,13 +71,21 @@ class Channel(Generic[T]):
         """Give a lane a capacity of its own, before its first item."""
         self._capacities[lane] = capacity
 
-    def put(self, item: T, *, lane: str) -> None:
-        """Append; block while the lane is full. Raises ChannelClosed (the item was not taken)."""
+    def put(self, item: T, *, lane: str) -> float:
+        """Append; block while the lane is full. Returns for how long, seconds; 0 where there was room.
+
+        Raises ChannelClosed (the item was not taken).
+        """
         with self._not_full:
             queue = self._lane(lane)
-            while self._full(lane) and not self._closed:
-                self._not_full.wait(MAX_BLOCK_S)
+            waited_s = 0.0
+            if self._full(lane) and not self._closed:
+                began_at = self._clock.monotonic()
+                while self._full(lane) and not self._closed:
+                    self._not_full.wait(MAX_BLOCK_S)
+                waited_s = self._clock.monotonic() - began_at
             self._append(queue, item)
+            return waited_s
 
     def put_evicting(self, item: T, *, lane: str) -> T | None:
         """Append; when the lane is full, push out and return its oldest item. Never blocks. Raises ChannelClosed."""
@@ -126,6 +134,11 @@ class Channel(Generic[T]):
         """Closed and empty: nothing will ever come again."""
         with self._not_empty:
             return self._closed and self._n == 0
+
+    def holds(self, lane: str) -> bool:
+        """Does anything wait in this lane?"""
+        with self._not_empty:
+            return bool(self._lanes.get(lane))
 
     def __len__(self) -> int:
         with self._not_empty:

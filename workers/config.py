@@ -260,6 +260,38 @@ class LineConfig(StrictModel):
             raise ValueError("must have the section kafka with a source or sink of type kafka, got none")
         return self
 
+    @model_validator(mode="after")
+    def _triggers_are_guarded(self) -> LineConfig:
+        from workers.review.access import is_loopback
+
+        sinks = [sink.type for sink in self.sinks]
+        for camera in self.cameras:
+            if (trigger := camera.trigger) is None:
+                continue
+            if trigger.type != "http":
+                if sinks.count(trigger.type) != 1:
+                    raise ValueError(
+                        f"must have one sink of type {trigger.type} with trigger.type {trigger.type}, which shares its "
+                        f"connection, got {sinks.count(trigger.type)}"
+                    )
+            elif trigger.read_token() is None and not is_loopback(self.server.host):
+                raise ValueError(
+                    f"must have trigger.token or token_file where other machines reach the port, got neither for "
+                    f"camera {camera.id}, and server.host {self.server.host}"
+                )
+        return self
+
+    @model_validator(mode="after")
+    def _guarantee_is_of_frames(self) -> LineConfig:
+        given = self.decision.guarantee
+        fused = [camera.id for camera in self.cameras if camera.parts is not None]
+        if given is not None and (given.max_escape is not None or given.set_alpha is not None) and fused:
+            raise ValueError(
+                f"must not have decision.guarantee with parts, got both for {', '.join(fused)}: what is promised was "
+                "certified on single pictures, and does not hold for several that were fused"
+            )
+        return self
+
     @property
     def asks_for_first_pictures(self) -> bool:
         """People label on the page, and no support store keeps what they say."""

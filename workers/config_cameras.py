@@ -6,11 +6,30 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
+from pydantic import AfterValidator, Field, SecretStr, field_validator, model_validator
 
 from pipeline.errors import SourceUnavailable
 from pipeline.types import Roi
 from workers.config_loading import read_secret
+from workers.config_parts import PartsConfig, TriggerConfig, frames_per_part, require_fitting_trigger
+from workers.config_strict import Id, Positive, Share, StrictModel, require_different
+
+__all__ = [
+    "BackoffConfig",
+    "CameraConfig",
+    "CameraSourceConfig",
+    "ClassId",
+    "DisturbanceConfig",
+    "Id",
+    "KafkaSourceConfig",
+    "Positive",
+    "ReplaySourceConfig",
+    "RoiConfig",
+    "Share",
+    "SimulateSourceConfig",
+    "StrictModel",
+    "require_different",
+]
 
 
 def _require_simulated(shares: dict[str, float]) -> dict[str, float]:
@@ -27,33 +46,9 @@ def _require_simulated(shares: dict[str, float]) -> dict[str, float]:
     return shares
 
 
-Positive = Annotated[int, Field(ge=1)]
-Share = Annotated[float, Field(ge=0.0, le=1.0)]
-Id = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$")]
 ClassId = Annotated[str, Field(min_length=1, max_length=100)]
 Shares = Annotated[dict[ClassId, Annotated[float, Field(ge=0)]], AfterValidator(_require_simulated)]
 Policy = Literal["drop_oldest", "block"]
-
-
-class StrictModel(BaseModel):
-    """A section of the file: unknown keys are refused, nothing changes after loading."""
-
-    model_config = ConfigDict(
-        frozen=True,
-        extra="forbid",
-        hide_input_in_errors=True,
-        use_attribute_docstrings=True,
-        allow_inf_nan=False,
-    )
-
-
-def require_different(values: Iterable[str], *, what: str) -> None:
-    """Raise ValueError when one of `values` is there twice."""
-    seen: set[str] = set()
-    for value in values:
-        if value in seen:
-            raise ValueError(f"must have different {what}, got {value!r} twice")
-        seen.add(value)
 
 
 class DisturbanceConfig(StrictModel):
@@ -95,6 +90,8 @@ class SimulateSourceConfig(StrictModel):
     """real_time: as a camera does; as_fast: as quickly as it is read, never dropping."""
     n_frames: Positive | None = None
     """Frames after which the source ends; null: never."""
+    frames_per_part: Positive = 1
+    """Pictures taken of each part as it travels on; they carry its id."""
     weights: Shares = Field(default_factory=dict)
     """How often each class comes along the belt, in any unit; empty: all that the simulator knows, equally often."""
     disturbances: tuple[DisturbanceConfig, ...] = ()
@@ -235,6 +232,8 @@ class KafkaSourceConfig(StrictModel):
     session_timeout_ms: Annotated[int, Field(ge=1000)] = 45_000
     """A worker silent for this long loses its partitions to the others."""
     max_poll_interval_ms: Annotated[int, Field(ge=1000)] = 300_000
+    part_header: Annotated[str, Field(min_length=1, max_length=100)] = "part"
+    """Name of the header that says which part a frame shows, for cameras with parts."""
 
 
 SourceConfig = Annotated[
@@ -299,6 +298,15 @@ class CameraConfig(StrictModel):
     queue_frames: Positive = 8
     """Frames that may wait for the encoder."""
     backoff: BackoffConfig = BackoffConfig()
+    parts: PartsConfig | None = None
+    """null: each frame is decided alone."""
+    trigger: TriggerConfig | None = None
+    """null: every picture is a frame of the line; else only those of an announced part."""
+
+    @model_validator(mode="after")
+    def _trigger_fits(self) -> CameraConfig:
+        require_fitting_trigger(self.trigger, parts=self.parts, source_type=self.source.type, policy=self.policy)
+        return self
 
     @field_validator("rois")
     @classmethod
@@ -317,7 +325,12 @@ class CameraConfig(StrictModel):
     @property
     def full_policy(self) -> Policy:
         """`policy`, or the one that suits the source."""
-        return self.policy or ("drop_oldest" if self.live else "block")
+        return self.policy or ("drop_oldest" if self.live and self.trigger is None else "block")
+
+    @property
+    def frames_per_part(self) -> int | None:
+        """By how many a part is closed; None where each frame is decided alone."""
+        return frames_per_part(self.parts, trigger=self.trigger)
 
 
 def common_roi(cameras: Iterable[CameraConfig]) -> Roi:

@@ -106,6 +106,12 @@ class Ledger:
             account.dead_lettered[reason] += 1
             self._settle(account, ref)
 
+    def unfinished(self, source_id: str) -> list[tuple[object, frozenset[str]]]:
+        """Positions of the source's pictures of which regions are still under way, oldest first, with those regions."""
+        account = self._accounts[source_id]
+        with account.lock:
+            return [(one.position, frozenset(one.regions)) for one in account.open.values() if one.regions]
+
     def counts(self) -> dict[str, Counts]:
         """A consistent balance per source."""
         return {source_id: self._counts(account) for source_id, account in self._accounts.items()}

@@ -16,6 +16,7 @@ from workers.clock import SystemClock
 from workers.inference import Inference, LiveHead, TapLike
 from workers.ledger import Counts, Ledger
 from workers.metrics import Metrics
+from workers.part_decisions import PartsPlan
 from workers.publish import Outcome, Publish
 from workers.quality import Quality
 from workers.supervisor import Stage, Supervisor
@@ -55,22 +56,24 @@ class Line:
         publish_pace_s: float = 0.0,
         tap: TapLike | None = None,
         beside: Beside | None = None,
+        parts: PartsPlan | None = None,
+        ledger: Ledger | None = None,
     ) -> None:
         """`capture_clock` is the one the sources wait on: it is closed when the line stops.
 
+        With `parts` the frames of some cameras are decided part by part. `ledger` where a sink has to know it too.
         Deliveries to the sinks begin at least `publish_pace_s` apart.
         """
-        self._publish_clock = SystemClock()
-        self._clock = SystemClock()
+        self._publish_clock, self._clock = SystemClock(), SystemClock()
         self._sinks = sinks
         self._metrics = metrics
-        self.ledger = Ledger()
+        self.ledger = Ledger() if ledger is None else ledger
         self.tally = Tally()
         self.quality = Quality(on_cost=metrics.expected_cost)
         self._frames: Channel[Item] = Channel(capacity=batcher.largest, clock=self._clock)
         self._outcomes: Channel[list[Outcome]] = Channel(capacity=queue_batches, clock=self._clock)
         self._captures = Captures(feeds, frames=self._frames, ledger=self.ledger, metrics=metrics, clock=capture_clock)
-        self._inference = self._make_inference(encoder, live=live, batcher=batcher, tap=tap)
+        self._inference = self._make_inference(encoder, live=live, batcher=batcher, tap=tap, parts=parts)
         self._publish = self._make_publish(publish_pace_s)
         self._beside = beside
         self._supervisor = Supervisor(self._stages(), clock=self._clock)
@@ -142,7 +145,9 @@ class Line:
         """The head that the next batch will meet."""
         return self._inference.live
 
-    def _make_inference(self, encoder: Encoder, *, live: LiveHead, batcher: Batcher, tap: TapLike | None) -> Inference:
+    def _make_inference(
+        self, encoder: Encoder, *, live: LiveHead, batcher: Batcher, tap: TapLike | None, parts: PartsPlan | None
+    ) -> Inference:
         return Inference(
             encoder=encoder,
             live=live,
@@ -153,6 +158,7 @@ class Line:
             clock=self._clock,
             observe=self._on_batch,
             tap=tap,
+            parts=parts,
         )
 
     def _make_publish(self, pace_s: float) -> Publish:

@@ -189,15 +189,15 @@ class Metrics:
 
     def predicted(self, prediction: Prediction) -> None:
         """One verdict."""
-        ref = prediction.ref
+        ref, newest = prediction.ref, prediction.refs[-1]
         self._results.at(ref.source_id, prediction.label, prediction.decision.value, prediction.head).inc()
         self._confidence.at(prediction.head).observe(prediction.confidence)
-        self._latency.at(ref.source_id).observe(prediction.decided_at - ref.received_at)
+        self._latency.at(ref.source_id).observe(prediction.decided_at - newest.received_at)
         rival = prediction.confusion.rival
         if prediction.probabilities.get(rival, 0.0) >= CLOSE_RATIO * prediction.confidence:
             self._close_calls.at(prediction.head, prediction.label, rival, most=MAX_PAIRS).inc()
         if ref.capture_time_source != "file":
-            self._age.at(ref.source_id).observe(prediction.decided_at + self._utc_offset - ref.captured_at)
+            self._age.at(ref.source_id).observe(prediction.decided_at + self._utc_offset - newest.captured_at)
 
     def sink_attempted(self, sink: str, n: int, seconds: float | None) -> None:
         """The sink took `n` results in one call of so many seconds, or (None) refused them."""

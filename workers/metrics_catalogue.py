@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from workers.metrics_adaptation import ADAPTATION
 from workers.metrics_archive import ARCHIVE
+from workers.metrics_parts import PARTS
 from workers.metrics_quality import QUALITY
 from workers.metrics_spec import PREFIX, MetricSpec, counter, gauge, histogram
 
@@ -95,7 +96,7 @@ CATALOGUE: tuple[MetricSpec, ...] = (
         "seconds",
         buckets=_AGE_S,
         labels="source",
-        meaning="From the time the picture was taken to the verdict; not for files.",
+        meaning="From the time the picture was taken (the newest of a part) to the verdict; not for files.",
         action="Growing: frames wait; lower queue_frames. Negative or hours: the clocks differ.",
     ),
     counter(
@@ -130,7 +131,7 @@ CATALOGUE: tuple[MetricSpec, ...] = (
         "results",
         "frames",
         labels="source label decision head",
-        meaning="Verdicts by camera, label and decision.",
+        meaning="Verdicts by camera, label and decision; one per frame, or per part where frames are fused.",
         action="A sudden change of the mix: the process, the light or the camera has changed.",
     ),
     histogram(
@@ -146,7 +147,7 @@ CATALOGUE: tuple[MetricSpec, ...] = (
         "seconds",
         buckets=_LATENCY_S,
         labels="source",
-        meaning="From arrival of a frame to its verdict.",
+        meaning="From arrival of a frame (the newest of a part) to its verdict.",
         action="Too long for the reject gate: lower max_wait_ms and queue_frames.",
     ),
     counter(
@@ -242,5 +243,6 @@ CATALOGUE: tuple[MetricSpec, ...] = (
     ),
     *ARCHIVE,
     *QUALITY,
+    *PARTS,
     *ADAPTATION,
 )

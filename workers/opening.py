@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -37,8 +37,10 @@ from workers.config_cameras import (
     SimulateSourceConfig,
 )
 from workers.inference import LiveHead
+from workers.ledger import Ledger
 from workers.metrics import Metrics
 from workers.opening_decision import Policy, decision_policy
+from workers.opening_parts import OpenedTriggers
 from workers.opening_sinks import open_archive, open_mqtt, open_opcua, open_webhook
 from workers.sinks.jsonl import JsonlSink
 from workers.sources.camera import CameraSource
@@ -114,6 +116,7 @@ def open_feeds(
     encoder: EncoderBundle,
     clock: Clock,
     metrics: Metrics,
+    triggers: OpenedTriggers,
 ) -> list[Feed]:
     """Sources, not yet connected, with their regions cut for this encoder; `carried` cameras come over a topic."""
     regions = {one.id: _cuts(one, encoder=encoder) for one in (*carried, *config.cameras)}
@@ -121,7 +124,8 @@ def open_feeds(
     return [
         _feed(
             camera,
-            source=open_source(camera, config=config, clock=clock, metrics=metrics),
+            source=triggers.around(camera, source=open_source(camera, config=config, clock=clock, metrics=metrics)),
+            on_wait=triggers.on_wait(camera),
             regions=regions,
             encoder=encoder,
             evidence_quality=quality,
@@ -146,6 +150,7 @@ def _feed(
     regions: Mapping[str, Mapping[str, Cut]],
     encoder: EncoderBundle,
     evidence_quality: int | None,
+    on_wait: Callable[[float], None] | None,
     evidence_every_s: float,
 ) -> Feed:
     drop_oldest = camera.full_policy == "drop_oldest"
@@ -158,6 +163,7 @@ def _feed(
         backoff_initial_s=camera.backoff.initial_ms / 1e3,
         backoff_cap_s=camera.backoff.cap_ms / 1e3,
         evidence_quality=evidence_quality,
+        on_wait=on_wait,
         evidence_every_s=evidence_every_s,
     )
 
@@ -198,6 +204,7 @@ def open_line(given: SimulateSourceConfig) -> SimulatedLine:
         height=given.height,
         fps=given.fps,
         weights=given.weights or None,
+        frames_per_part=given.frames_per_part,
         disturbances=[Disturbance(**one.model_dump(exclude_none=True)) for one in given.disturbances],
     )
 
@@ -253,21 +260,27 @@ def open_sinks(
     clock: Clock,
     metrics: Metrics,
     sources: Sequence[Source],
+    ledger: Ledger,
+    triggers: OpenedTriggers,
     carried: Sequence[CameraConfig] = (),
 ) -> list[Sink]:
-    """Files are opened now, so that an unwritable path is an error before the first frame; brokers are not."""
+    """Files are opened now, so that an unwritable path is an error before the first frame; brokers are not.
+
+    `ledger` is the line's: what is exactly once asks it for frames under way. `triggers` for those who
+    come in where results go out.
+    """
     opened: list[Sink] = []
     for n, sink in enumerate(config.sinks):
         if isinstance(sink, JsonlSinkConfig):
             opened.append(_jsonl(sink, clock=clock, name=f"jsonl-{n}" if n else "jsonl"))
         elif isinstance(sink, KafkaSinkConfig):
-            opened.append(_kafka(sink, config=config, clock=clock, metrics=metrics, sources=sources))
+            opened.append(_kafka(sink, config=config, clock=clock, metrics=metrics, sources=sources, ledger=ledger))
         elif isinstance(sink, ArchiveSinkConfig):
             opened.append(open_archive(sink, clock=clock, metrics=metrics))
         elif isinstance(sink, OpcUaSinkConfig):
             cameras = [one for one in (*carried, *config.cameras) if not isinstance(one.source, KafkaSourceConfig)]
             regions = [(camera.id, roi.id) for camera in cameras for roi in camera.rois]
-            opened.append(open_opcua(sink, regions=regions, clock=clock))
+            opened.append(open_opcua(sink, regions=regions, triggers=triggers.of("opcua"), clock=clock))
         else:
             name = f"{sink.type}-{n}" if sum(one.type == sink.type for one in config.sinks) > 1 else sink.type
             if isinstance(sink, WebhookSinkConfig):
@@ -290,10 +303,16 @@ def _jsonl(sink: JsonlSinkConfig, *, clock: Clock, name: str) -> JsonlSink:
 
 
 def _kafka(
-    sink: KafkaSinkConfig, *, config: LineConfig, clock: Clock, metrics: Metrics, sources: Sequence[Source]
+    sink: KafkaSinkConfig,
+    *,
+    config: LineConfig,
+    clock: Clock,
+    metrics: Metrics,
+    sources: Sequence[Source],
+    ledger: Ledger,
 ) -> Sink:
     from workers.opening_kafka import open_kafka_sink
     from workers.sources.kafka import KafkaSource
 
     readers = [one for one in sources if isinstance(one, KafkaSource)]
-    return open_kafka_sink(sink, config=config, clock=clock, metrics=metrics, sources=readers)
+    return open_kafka_sink(sink, config=config, clock=clock, metrics=metrics, sources=readers, ledger=ledger)

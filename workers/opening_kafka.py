@@ -21,8 +21,10 @@ from workers.kafka.consumer import ConsumerTerms
 from workers.kafka.names import own_name
 from workers.kafka.packing import Packer, Topics
 from workers.kafka.producer import ParcelProducer
+from workers.ledger import Ledger
 from workers.metrics import Metrics
 from workers.opening import open_source
+from workers.opening_parts import OpenedTriggers
 from workers.outbox import OutboxSink
 from workers.relay import jpeg_cut
 from workers.sinks.kafka import KafkaDestination, KafkaSink, TransactionalKafkaSink
@@ -69,26 +71,25 @@ def open_kafka_source(
         source_id,
         connection=connection,
         terms=terms,
+        part_header=given.part_header,
         clock=clock,
         observe=lambda what, value: metrics.kafka(source_id, what, value),
     )
 
 
 def open_kafka_sink(
-    given: KafkaSinkConfig, *, config: LineConfig, clock: Clock, metrics: Metrics, sources: list[KafkaSource]
+    given: KafkaSinkConfig,
+    *,
+    config: LineConfig,
+    clock: Clock,
+    metrics: Metrics,
+    sources: list[KafkaSource],
+    ledger: Ledger,
 ) -> Sink:
     """Exactly once with the source's offsets; else direct for frames from Kafka, through the outbox for cameras."""
     packer = packer_of(config, clock=clock, state_after=given.state_after)
     if given.delivery == "exactly_once":
-        if len(sources) != 1:
-            got = f"{len(sources)} sources of type kafka"
-            raise ConfigError(f"sinks: delivery exactly_once expected one source of type kafka, got {got}")
-        [source] = sources
-        locks = Path(os.environ.get("TMPDIR", "/tmp")) / f"clearline-{os.getuid()}"
-        name = own_name(f"clearline-{source.topic}-{source.group}", folder=locks)
-        source.before_first_join = partial(_take_over, config, name)
-        producer = producer_of(config, transactional_id=name)
-        return TransactionalKafkaSink(packer, producer=producer, owns=source.owns, group=lambda: source.group_metadata)
+        return _exactly_once(packer, config=config, sources=sources, ledger=ledger)
     destination = KafkaDestination(packer, producer=producer_of(config))
     if sources or given.outbox is None:
         return KafkaSink(destination)
@@ -106,6 +107,24 @@ def open_kafka_sink(
     return box
 
 
+def _exactly_once(packer: Packer, *, config: LineConfig, sources: list[KafkaSource], ledger: Ledger) -> Sink:
+    if len(sources) != 1:
+        got = f"{len(sources)} sources of type kafka"
+        raise ConfigError(f"sinks: delivery exactly_once expected one source of type kafka, got {got}")
+    [source] = sources
+    locks = Path(os.environ.get("TMPDIR", "/tmp")) / f"clearline-{os.getuid()}"
+    name = own_name(f"clearline-{source.topic}-{source.group}", folder=locks)
+    source.before_first_join = partial(_take_over, config, name)
+    producer = producer_of(config, transactional_id=name)
+    return TransactionalKafkaSink(
+        packer,
+        producer=producer,
+        owns=source.owns,
+        group=lambda: source.group_metadata,
+        unfinished=lambda: ledger.unfinished(source.source_id),
+    )
+
+
 def producer_of(config: LineConfig, *, transactional_id: str | None = None) -> ParcelProducer:
     """A producer that connects at its first message."""
     section, connection = connection_of(config)
@@ -121,7 +140,7 @@ def packer_of(config: LineConfig, *, clock: Clock, state_after: int = STATE_AFTE
     return Packer(topics=topics, line=config.head.name, clock=clock, state_after=state_after)
 
 
-def open_relay_feeds(config: LineConfig, *, clock: Clock, metrics: Metrics) -> list[Feed]:
+def open_relay_feeds(config: LineConfig, *, clock: Clock, metrics: Metrics, triggers: OpenedTriggers) -> list[Feed]:
     """Sources for a capture worker: whole pictures as JPEG."""
     cut = jpeg_cut(config.relay.jpeg_quality)
     topical = [camera.id for camera in config.cameras if isinstance(camera.source, KafkaSourceConfig)]
@@ -129,7 +148,8 @@ def open_relay_feeds(config: LineConfig, *, clock: Clock, metrics: Metrics) -> l
         raise ConfigError(f"cameras: worker capture expected cameras, got a topic to read in {', '.join(topical)}")
     return [
         Feed(
-            source=open_source(camera, config=config, clock=clock, metrics=metrics),
+            source=triggers.around(camera, source=open_source(camera, config=config, clock=clock, metrics=metrics)),
+            on_wait=triggers.on_wait(camera),
             cuts=lambda _camera: {"full": cut},
             drop_oldest=camera.full_policy == "drop_oldest",
             queue_frames=camera.queue_frames,

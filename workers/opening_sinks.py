@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -30,6 +30,7 @@ from workers.sinks.archive_store import LocalStore, PictureStore
 from workers.sinks.archive_uploads import ArchiveUploads
 from workers.sinks.mqtt import MqttDestination, MqttSink
 from workers.sinks.webhook import WebhookDestination
+from workers.triggers.queue import Fire
 
 if TYPE_CHECKING:
     from workers.sinks.opcua import OpcUaSink
@@ -139,7 +140,9 @@ def mqtt_connection(given: MqttSinkConfig) -> MqttConnection:
     )
 
 
-def open_opcua(given: OpcUaSinkConfig, *, regions: Sequence[tuple[str, str]], clock: Clock) -> OpcUaSink:
+def open_opcua(
+    given: OpcUaSinkConfig, *, regions: Sequence[tuple[str, str]], triggers: Mapping[str, Fire], clock: Clock
+) -> OpcUaSink:
     """It serves from now on, `regions` (camera, region) with values that are bad. Raises SinkError."""
     try:
         from workers.opcua.server import OpcUaServer, Security
@@ -153,6 +156,7 @@ def open_opcua(given: OpcUaSinkConfig, *, regions: Sequence[tuple[str, str]], cl
         regions=regions,
         stale_s=given.stale_ms / 1e3,
         clock=clock,
+        triggers=triggers,
         security=None
         if security is None
         else Security(

@@ -85,10 +85,11 @@ class Publish:
     def _deliver(self, predictions: list[Prediction]) -> None:
         for sink in self._sinks:
             if not self._insist(sink, lambda sink=sink: sink.deliver(predictions), n=len(predictions)):  # type: ignore[misc]
-                self._drop([one.ref for one in predictions])
+                self._drop([ref for one in predictions for ref in one.refs])
                 return
         for one in predictions:
-            self._ledger.delivered(one.ref)
+            for ref in one.refs:
+                self._ledger.delivered(ref)
         self._on_delivered(predictions)
 
     def _dead_letter(self, letter: DeadLetter) -> None:

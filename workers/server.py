@@ -40,11 +40,13 @@ class StatusServer:
         health: Check,
         ready: Check,
         review: ASGIApp | None = None,
+        triggers: ASGIApp | None = None,
     ) -> None:
-        """`review` is served under /review."""
+        """`review` is served under /review, `triggers` under /trigger."""
         self._host = host
         self._port = port
-        self._app = _build_app(metrics=metrics, status=status, health=health, ready=ready, review=review)
+        mounted = {path: app for path, app in (("/review", review), ("/trigger", triggers)) if app is not None}
+        self._app = _build_app(metrics=metrics, status=status, health=health, ready=ready, mounted=mounted)
         self._socket: socket.socket | None = None
         self._server: uvicorn.Server | None = None
         self._thread: threading.Thread | None = None
@@ -122,7 +124,7 @@ def _build_app(
     status: Callable[[], Mapping[str, Any]],
     health: Check,
     ready: Check,
-    review: ASGIApp | None,
+    mounted: Mapping[str, ASGIApp],
 ) -> Starlette:
     async def pages(_: Request) -> Response:
         return Response(_PAGES, media_type="text/plain", headers=_HEADERS)
@@ -141,8 +143,8 @@ def _build_app(
         return _json(status(), code=200)
 
     routes = {"/": pages, "/healthz": healthz, "/readyz": readyz, "/metrics": scrape, "/status": state}
-    mounted = [] if review is None else [Mount("/review", review)]
-    return Starlette(routes=[*(Route(path, endpoint) for path, endpoint in routes.items()), *mounted])
+    mounts = (Mount(path, app) for path, app in mounted.items())
+    return Starlette(routes=[*(Route(path, endpoint) for path, endpoint in routes.items()), *mounts])
 
 
 def _answer(what: str, *, check: Check) -> Response:

@@ -20,7 +20,8 @@ N_BINS = 2000  # up to floor * step ** bins, far above a day
 
 @dataclass(frozen=True, slots=True)
 class TallySummary:
-    """Figures of a run; accuracies are None where no frame carried its truth. Latency: received to delivered."""
+    """Figures of a run; accuracies are None where no frame carried its truth. Latency: received (the newest frame of
+    a part) to delivered."""
 
     n_delivered: int
     n_with_truth: int
@@ -47,7 +48,7 @@ class Tally:
         with self._lock:
             for one in predictions:
                 self._n += 1
-                self._bins[_bin(now - one.ref.received_at)] += 1
+                self._bins[_bin(now - one.refs[-1].received_at)] += 1
                 self._decisions[one.decision.value] += 1
                 self._labels[one.label] += 1
                 if one.ref.truth is not None:

@@ -55,7 +55,7 @@ class Decider:
             probabilities,
             label=winner,
             novelty=None if scores.novelty is None else scores.novelty[:n],
-            text_margin=text_margin(scores.zero_shot[:n]) if self._rule.uses_text_margin else None,
+            text_margin=_text_margin(scores, n=n) if self._rule.uses_text_margin else None,
         )
         return probabilities, winner, verdicts.tolist()
 
@@ -101,3 +101,9 @@ class Decider:
             Confusion(self._classes[other], margin, raw, margin - raw)
             for other, margin, raw in zip(rival.tolist(), margins, raw_margins, strict=True)
         ]
+
+
+def _text_margin(scores: Scores, *, n: int) -> Float32Array:
+    """Per frame: its limit was taken from single ones, and a fused part's zero-shot logits stand for several."""
+    margin = text_margin(scores.zero_shot[:n])
+    return margin if scores.n_effective is None else margin / scores.n_effective[:n]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -15,6 +16,7 @@ from pipeline.simulation.style import LineStyle, build_stage
 from pipeline.simulation.values import Scene, SimulatedFrame
 
 _MIN_SIDE = 64  # below it a part is a handful of pixels
+_TRAVEL = 0.16  # how far a part moves between the first and the last picture of it, in shorter sides
 _ANY_TURN = frozenset(
     {"slim_bolt", "thick_bolt", "gear", "broken_gear", "washer", "nut", "bottle_cap", "bearing", "spring"}
 )
@@ -38,8 +40,26 @@ def draw_scene(part: str, *, seed: tuple[int, ...], index: int) -> Scene:
     )
 
 
+def later_view(scene: Scene, *, view: int, n_views: int) -> Scene:
+    """The same part at the `view`th of `n_views` pictures: further along the belt, in the light of another moment.
+
+    The part itself (its surface, its flaw, how it lies) stays; place, brightness, motion and noise change.
+    """
+    rng = np.random.default_rng((*scene.seed, 6, view))
+    moved = _TRAVEL * (view / max(n_views - 1, 1) - 0.5)
+    return replace(
+        scene,
+        centre=(scene.centre[0] + moved, scene.centre[1] + float(rng.normal(0, 0.004))),
+        angle_deg=scene.angle_deg + float(rng.normal(0, 1.0)),
+        gain=float(rng.uniform(0.92, 1.08)),
+        motion=float(rng.uniform(0.0, 0.0035)),
+        view=view,
+        moved=moved,
+    )
+
+
 class SimulatedLine:
-    """One camera over one belt, triggered once per part: frame `index` is taken at `index / fps` seconds.
+    """One camera over one belt: frame `index` is taken at `index / fps` seconds, one of each part by default.
 
     The same seed, size, script and index always give the same pixels, in any order of asking. Immutable after
     construction, so threads may share it. A line costs about 0.2 s and 40 MB to build at 1280x720.
@@ -54,8 +74,12 @@ class SimulatedLine:
         fps: float = 15.0,
         weights: Mapping[str, float] | None = None,
         disturbances: Sequence[Disturbance] = (),
+        frames_per_part: int = 1,
     ) -> None:
-        """`weights` are the shares of the classes, in any unit; left out, all of CLASSES come equally often."""
+        """`weights` are the shares of the classes, in any unit; left out, all of CLASSES come equally often.
+
+        With `frames_per_part` k the frames n k to n k + k - 1 show the same part as it travels on.
+        """
         if min(width, height) < _MIN_SIDE:
             raise ConfigError(f"simulated line {seed}: frames must be at least 64 pixels a side, got {width}x{height}")
         if not fps > 0:
@@ -64,6 +88,9 @@ class SimulatedLine:
             raise ConfigError(f"simulated line: seed must be 0 or more, got {seed}")
         self._weights = dict(weights) if weights else dict.fromkeys(CLASSES, 1.0)
         check_mix(self._weights, where=f"simulated line {seed}")
+        if frames_per_part < 1:
+            raise ConfigError(f"simulated line {seed}: frames_per_part must be 1 or more, got {frames_per_part}")
+        self._n_views = frames_per_part
         self._seed = (seed,)
         self._fps = fps
         self._script = tuple(disturbances)
@@ -100,10 +127,15 @@ class SimulatedLine:
             back_s = max(one.end_s for one in ends if one.level_at(back_s) > 0)
         return back_s if back_s > time_s else None
 
+    def part_of(self, index: int) -> int:
+        """The running number of the part under the camera."""
+        return index // self._n_views
+
     def truth(self, index: int) -> str:
         """The class that lies under the camera, also while its picture is frozen or missing."""
-        shares = mixed(self._weights, script=self._script, time_s=self.time_of(index))
-        drawn = float(np.random.default_rng((*self._seed, index, 1)).random())
+        number = self.part_of(index)
+        shares = mixed(self._weights, script=self._script, time_s=self.time_of(number * self._n_views))
+        drawn = float(np.random.default_rng((*self._seed, number, 1)).random())
         total = 0.0
         for part, share in shares.items():
             total += share
@@ -113,7 +145,10 @@ class SimulatedLine:
 
     def scene(self, index: int) -> Scene:
         """What lies under the camera, and how."""
-        return draw_scene(self.truth(index), seed=self._seed, index=index)
+        scene = draw_scene(self.truth(index), seed=self._seed, index=self.part_of(index))
+        if self._n_views == 1:
+            return scene
+        return later_view(scene, view=index % self._n_views, n_views=self._n_views)
 
     def disturbances_at(self, index: int) -> tuple[str, ...]:
         """The kinds at work, in the order of the script."""
@@ -130,7 +165,11 @@ class SimulatedLine:
         image = render_scene(self.scene(shown), stage=self._stage)
         image = disturbed(image, script=self._script, time_s=self.time_of(shown), seed=self._seed, index=shown)
         return SimulatedFrame(
-            image=image, truth=self.truth(index), index=index, disturbances=self.disturbances_at(index)
+            image=image,
+            truth=self.truth(index),
+            index=index,
+            disturbances=self.disturbances_at(index),
+            part=None if self._n_views == 1 else self.part_of(index),
         )
 
     def sample(self, part: str, *, number: int) -> SimulatedFrame:

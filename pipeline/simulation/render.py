@@ -78,9 +78,9 @@ def _lay(frame: Pixels, *, scene: Scene, stage: Stage) -> None:
 
 def render_scene(scene: Scene, *, stage: Stage) -> Pixels:
     """One frame of the line, (H, W, 3) uint8 BGR."""
-    rng = np.random.default_rng((*scene.seed, 4))
+    rng = np.random.default_rng((*scene.seed, 4, scene.view) if scene.view else (*scene.seed, 4))
     period = stage.belt.shape[1] - stage.width
-    offset = int(scene.index * stage.style.travel * stage.side) % period
+    offset = int((scene.index * stage.style.travel - scene.moved) * stage.side) % period
     frame = stage.belt[:, offset : offset + stage.width].copy()
     if stage.rails is not None:
         deep = stage.rails[0].shape[0]

@@ -16,6 +16,7 @@ class SimulatedFrame:
     truth: str
     index: int
     disturbances: tuple[str, ...]
+    part: int | None = None  # the running number of the part, where several pictures are taken of each
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +31,8 @@ class Scene:
     gain: float
     motion: float
     seed: tuple[int, ...]
+    view: int = 0  # which picture of the same part
+    moved: float = 0.0  # how far belt and part have gone on since it was drawn
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,6 +37,8 @@ from tests.kafka_topics import Message, write_topic
 from tests.servers.kafka import KafkaBroker
 from workers.clock import SystemClock
 from workers.kafka.message import KafkaPosition, read_frame
+from workers.ledger import Ledger
+from workers.line import Line
 
 ENCODER_S = 0.001
 SLOW_ENCODER_S = 0.008  # two workers share two cores: what they do beside waiting must fit
@@ -115,9 +117,8 @@ def _jpeg(picture: Any, quality: int) -> bytes:
     return bytes(data)
 
 
-def measured(source: Source, *, sinks: list[Sink], options: LineOptions, clock: SystemClock, seconds: float) -> Run:
+def measured(line: Line, *, seconds: float) -> Run:
     """The line between its warm-up and `seconds` later."""
-    line = line_of(source, sinks=sinks, options=options, clock=clock)
     line.start()
     while line.ledger.total().delivered < WARM_UP:
         line.wait(0.02)
@@ -157,8 +158,12 @@ def beside_memory(broker: KafkaBroker, *, n_bytes: int, seconds: float, rounds: 
             options = replace(base, group=uuid.uuid4().hex, delivery=kind, transactional_id=uuid.uuid4().hex)
             topic = None if kind.startswith("memory") else topic_source(options, clock=clock)
             source: Source = topic or MemorySource(values, clock=clock)
-            sink: Sink = FakeSink() if kind == "memory_only" else topic_sink(options, source=topic, clock=clock)
-            found.append(measured(source, sinks=[sink], options=options, clock=clock, seconds=seconds))
+            ledger = Ledger()
+            sink: Sink = FakeSink()
+            if kind != "memory_only":
+                sink = topic_sink(options, source=topic, clock=clock, ledger=ledger)
+            line = line_of(source, sinks=[sink], options=options, clock=clock, ledger=ledger)
+            found.append(measured(line, seconds=seconds))
     return {
         "bytes": round(sum(map(len, values)) / len(values)),
         "frames_per_second": {

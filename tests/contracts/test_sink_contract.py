@@ -134,7 +134,9 @@ def _on_topics(broker: KafkaBroker, *, transactional_id: str | None) -> Bench:
     producer = ParcelProducer(connection, max_message_bytes=1_000_000, transactional_id=transactional_id)
     sink: Sink = KafkaSink(KafkaDestination(packer, producer=producer))
     if transactional_id is not None:
-        sink = TransactionalKafkaSink(packer, producer=producer, owns=lambda position: True, group=lambda: None)
+        sink = TransactionalKafkaSink(
+            packer, producer=producer, owns=lambda position: True, group=lambda: None, unfinished=lambda: ()
+        )
 
     @contextlib.contextmanager
     def failing() -> Iterator[None]:

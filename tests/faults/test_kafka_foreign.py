@@ -13,7 +13,7 @@ import pytest
 
 from tests.conftest import need
 from tests.kafka_faults import Load
-from tests.kafka_lines import LineOptions, line_of, topic_sink, topic_source
+from tests.kafka_lines import LineOptions, line_between, topic_source
 from tests.servers.kafka import KafkaBroker
 from workers.clock import SystemClock
 
@@ -52,7 +52,7 @@ def test_kcat_sends_picture_files_and_reads_results(
         path.write_bytes(value)
         subprocess.run([*kcat, "-P", "-t", options.frames, "-k", "cap-07", str(path)], check=True, timeout=WAIT_S)
     source = topic_source(options, clock=clock)
-    line = line_of(source, sinks=[topic_sink(options, source=source, clock=clock)], options=options, clock=clock)
+    line = line_between(source, options=options, clock=clock)
     line.start()
     read = [*kcat, "-C", "-t", options.results, "-o", "beginning", "-c", str(N_PICTURES), "-f", "%k %h %s\n"]
     said = subprocess.run(read, check=True, timeout=WAIT_S, capture_output=True, text=True).stdout.splitlines()

@@ -20,7 +20,7 @@ from pipeline.errors import BadFrame, SinkError, SourceUnavailable
 from pipeline.types import DeadLetter, SourceFrame
 from tests.fakes import FakeClock
 from tests.kafka_faults import Load
-from tests.kafka_lines import LineOptions, connection_to, line_of, topic_sink, topic_source
+from tests.kafka_lines import LineOptions, connection_to, line_between, topic_sink, topic_source
 from tests.kafka_topics import Message, read_topic, write_topic
 from tests.making import make_prediction, make_ref
 from tests.servers.kafka import KafkaBroker
@@ -84,7 +84,7 @@ def results(options: LineOptions) -> list[str]:
 def started(options: LineOptions, *, clock: SystemClock) -> Line:
     """A running line between the topics."""
     source = topic_source(options, clock=clock)
-    line = line_of(source, sinks=[topic_sink(options, source=source, clock=clock)], options=options, clock=clock)
+    line = line_between(source, options=options, clock=clock)
     line.start()
     return line
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import threading
 from dataclasses import replace
 
 import numpy as np
@@ -30,8 +31,10 @@ class Bench:
         capacity: int = 8,
         rois: tuple[str, ...] = ("full",),
         evidence_quality: int | None = None,
+        clock: FakeClock | None = None,
     ) -> None:
-        self.clock = FakeClock()
+        self.clock = clock or FakeClock()
+        self.waited_s: list[float] = []
         self.states: list[str] = []
         self.frames: Channel[Item] = Channel(capacity=capacity, clock=self.clock)
         self.ledger = Ledger()
@@ -46,6 +49,7 @@ class Bench:
             on_state=lambda source_id, state: self.states.append(state),
             on_frame=lambda source_id: None,
             evidence_quality=evidence_quality,
+            on_wait=self.waited_s.append,
         )
 
     @staticmethod
@@ -183,3 +187,42 @@ def test_a_picture_without_its_jpeg_is_encoded_only_for_an_archive_and_once_for_
         assert (left.evidence is None) == (quality is None)
         if left.evidence is not None:
             assert int(abs(decode(left.evidence, where="test").astype(int) - 7).max()) <= 2
+
+
+class TellingClock(FakeClock):
+    """Tells when somebody looks at it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.looked_at = threading.Event()
+
+    def monotonic(self) -> float:
+        self.looked_at.set()
+        return super().monotonic()
+
+
+def test_a_source_that_stands_still_before_a_full_queue_says_for_how_long() -> None:
+    clock = TellingClock()
+
+    def take() -> None:
+        clock.looked_at.wait(5.0)  # the second picture has begun to wait
+        clock.advance(2.5)
+        bench.frames.take()
+
+    taker = threading.Thread(target=take)
+
+    def start_taker() -> None:
+        clock.looked_at.clear()
+        taker.start()
+
+    bench = Bench(FakeSource([make_source_frame(), start_taker, make_source_frame()]), capacity=1, clock=clock)
+    bench.capture.run()
+    taker.join()
+    assert bench.waited_s == [2.5]
+    assert bench.ledger.total().captured == 2
+
+
+def test_a_source_that_finds_room_has_not_waited() -> None:
+    bench = Bench(FakeSource([make_source_frame()] * 3))
+    bench.capture.run()
+    assert bench.waited_s == []

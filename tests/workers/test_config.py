@@ -14,7 +14,7 @@ from pipeline.errors import ConfigError, SourceUnavailable
 from pipeline.simulation import KINDS
 from pipeline.types import Roi
 from tests.conftest import ROOT
-from workers import config, config_adaptation, config_cameras, config_decision, config_kafka, config_sinks
+from workers import config, config_adaptation, config_cameras, config_decision, config_kafka, config_parts, config_sinks
 from workers.config import CameraSourceConfig, ConfigFileError, LineConfig, json_schema, load_config
 
 MINIMAL = """\
@@ -25,6 +25,7 @@ cameras:
 head: {texts: t.yaml}
 decision: {good_classes: [ok]}
 """
+SECTIONS = (config, config_adaptation, config_cameras, config_decision, config_kafka, config_parts, config_sinks)
 PASSWORD = "hunter2-do-not-show"
 
 
@@ -72,7 +73,15 @@ def test_the_example_names_every_key_there_is() -> None:
     text = (ROOT / "configs" / "example.yaml").read_text()
     models = [
         value
-        for module in (config, config_adaptation, config_cameras, config_decision, config_kafka, config_sinks)
+        for module in (
+            config,
+            config_adaptation,
+            config_cameras,
+            config_decision,
+            config_kafka,
+            config_parts,
+            config_sinks,
+        )
         for value in vars(module).values()
         if isinstance(value, type) and issubclass(value, BaseModel)
     ]

@@ -98,6 +98,15 @@ def test_a_frame_on_the_topic_reads_as_the_camera_saw_it(bench: Bench) -> None:
     assert np.abs(message.image.astype(int) - PICTURE).max() < 8
 
 
+def test_the_part_a_frame_shows_is_passed_on(bench: Bench) -> None:
+    bench.put(replace(frame(5), ref=replace(make_ref(5), part="lot7-0001")))
+    bench.put(frame(6))
+    bench.run()
+    [[with_part, without]] = bench.producer.sent
+    assert dict(with_part.headers)["part"] == b"lot7-0001"
+    assert "part" not in dict(without.headers)
+
+
 def test_bytes_that_came_encoded_go_on_as_they_are(bench: Bench) -> None:
     png = cv2.imencode(".png", PICTURE)[1].tobytes()
     bench.put(frame(0, evidence=png))

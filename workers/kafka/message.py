@@ -15,8 +15,10 @@ from workers.encoded import decode
 
 LATEST_S = 253_402_300_800.0  # the year 10000: no calendar writes it
 LARGEST = 2**63 - 1  # JSON readers keep no larger integer
+LONGEST_PART = 100  # characters of a part id
 LONGEST_SHOWN = 100  # characters of a header in a message to people
 
+PART = "part"  # the header that says which part a frame shows
 JPEG, PNG, RAW = "image/jpeg", "image/png", "image/x-raw-bgr8"
 Headers = Sequence[tuple[str, bytes]]
 
@@ -44,6 +46,7 @@ class FrameMessage:
     capture_time_source: str
     truth: str | None
     name: str | None
+    part: str | None
 
 
 def frame_headers(ref: FrameRef, *, content_type: str, shape: tuple[int, ...]) -> list[tuple[str, bytes]]:
@@ -62,10 +65,14 @@ def frame_headers(ref: FrameRef, *, content_type: str, shape: tuple[int, ...]) -
         told["truth"] = ref.truth
     if ref.name is not None:
         told["frame-name"] = ref.name
+    if ref.part is not None:
+        told[PART] = ref.part
     return [(name, value.encode("utf-8", "backslashreplace")) for name, value in told.items()]
 
 
-def read_frame(value: bytes | None, *, position: KafkaPosition, where: str, max_bytes: int) -> FrameMessage:
+def read_frame(
+    value: bytes | None, *, position: KafkaPosition, where: str, max_bytes: int, part_header: str = PART
+) -> FrameMessage:
     """Decode and check one message. Raises BadFrame with a reason from: empty, too_large, headers, content_type,
     undecodable; its bytes and its position go along.
 
@@ -89,6 +96,7 @@ def read_frame(value: bytes | None, *, position: KafkaPosition, where: str, max_
             capture_time_source=_text(headers, "capture-time-source", default="broker"),
             truth=_text(headers, "truth", default="") or None,
             name=_text(headers, "frame-name", default="") or None,
+            part=_part(headers, name=part_header.lower()),
         )
     except _Refused as refused:
         raise BadFrame(
@@ -143,6 +151,14 @@ def _seconds(text: str) -> float:
         return when.replace(tzinfo=when.tzinfo or UTC).timestamp()
     except (ValueError, OverflowError):
         return math.nan
+
+
+def _part(headers: Mapping[str, bytes], *, name: str) -> str | None:
+    text = _text(headers, name, default="")
+    if len(text) > LONGEST_PART or not text.isprintable():
+        wanted = f"expected at most {LONGEST_PART} printable characters in header {name}"
+        raise _Refused("headers", f"{wanted}, got {text[:LONGEST_SHOWN]!r}")
+    return text or None
 
 
 def _number(headers: Mapping[str, bytes], name: str) -> int:

@@ -73,7 +73,7 @@ class MqttConnection:
 
     def open(self) -> MqttSession:
         """Connect and log in; blocks for at most about two times `timeout_s`. Raises SinkError."""
-        session = MqttSession(self, client=self._client())
+        session = MqttSession(self, client=self.client())
         try:
             session.begin()
         except BaseException:
@@ -81,13 +81,14 @@ class MqttConnection:
             raise
         return session
 
-    def _client(self) -> Client:
+    def client(self, *, reconnects: bool = False) -> Client:
+        """Not connected yet. Raises ConfigError without the library, SinkError for files that cannot be used."""
         paho = _paho()
         client: Client = paho.Client(
             paho.CallbackAPIVersion.VERSION2,
             client_id=self.client_id,
             protocol=paho.MQTTv5,  # 3.1.1 acknowledges what the broker's access list throws away
-            reconnect_on_failure=False,
+            reconnect_on_failure=reconnects,
         )
         client.connect_timeout = self.timeout_s
         client.max_inflight_messages_set(MAX_IN_FLIGHT)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import structlog
 from asyncua import ua
+from asyncua.ua.attribute_ids import AttributeIds
 from asyncua.ua.status_codes import StatusCodes
 
 if TYPE_CHECKING:
@@ -83,6 +84,19 @@ class Nodes:
         self._ready = await self._variable(root, "Ready", kind=_BOOL, value=False)
         for region in regions:
             await self._region(region)
+
+    async def make_triggers(self, cameras: Sequence[str], *, announce: Callable[[str, str], None]) -> None:
+        """A node that a PLC may write for each camera; every write is told, also one of the same value."""
+        for camera in cameras:
+            at = f"{FOLDER}/{camera}"
+            parent = self._server.get_node(self._id(at))
+            node = await self._variable(parent, "Trigger", kind=_STRING, value="", within=at)
+            await self._server.get_node(node).set_writable()
+
+            async def written(_handle: int, value: ua.DataValue, camera: str = camera) -> None:
+                announce(camera, str(value.Value.Value or "") if value.Value is not None else "")
+
+            self._server.iserver.aspace.add_datachange_callback(node, AttributeIds.Value, written)
 
     async def show(self, verdicts: Sequence[Verdict], *, now: float) -> None:
         """In order; of each, the counter last."""

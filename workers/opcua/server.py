@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import structlog
 from asyncua import ua
 from asyncua.crypto.permission_rules import SimpleRoleRuleset, User, UserRole
 from asyncua.server.server import Server
@@ -22,6 +23,9 @@ from cryptography import x509
 from pipeline.errors import SinkError
 from pipeline.interfaces import Clock
 from workers.opcua.nodes import NAMESPACE, Nodes, Verdict
+from workers.triggers.queue import Fire, TriggerRefused
+
+log = structlog.get_logger()
 
 TICK_S = 0.1  # how soon after its time a value is marked as stale
 BEAT_TICKS = 5  # the heartbeat counts twice a second
@@ -53,12 +57,17 @@ class OpcUaServer:
         stale_s: float,
         clock: Clock,
         security: Security | None = None,
+        triggers: Mapping[str, Fire] | None = None,
         write_s: float = WRITE_S,
     ) -> None:
-        """Without `security` anybody who reaches the port may read. Raises SinkError where it cannot serve."""
+        """Without `security` anybody who reaches the port may read, and announce parts to the cameras in `triggers`.
+
+        Raises SinkError where it cannot serve.
+        """
         self._host, self._port = host, port
         self._regions, self._stale_s, self._security = regions, stale_s, security
         self._clock, self._write_s = clock, write_s
+        self._triggers = triggers or {}
         self._seen_at = clock.monotonic()  # written by the line's thread, read by ours
         self._nodes: Nodes | None = None
         self._loop = asyncio.new_event_loop()
@@ -143,6 +152,13 @@ class OpcUaServer:
             await asyncio.sleep(TICK_S)  # so that who has subscribed is told
             await server.stop()
 
+    def _announce(self, camera: str, part: str) -> None:
+        """On the loop: never waits."""
+        try:
+            self._triggers[camera](camera, part or None)
+        except TriggerRefused as error:
+            log.warning("trigger refused", camera=camera, cause=str(error))
+
     async def _watch(self, nodes: Nodes) -> None:
         n_ticks = 0
         while not self._ending.is_set():
@@ -173,11 +189,12 @@ class OpcUaServer:
         index = await server.register_namespace(NAMESPACE)
         self._nodes = Nodes(server, index=index)
         await self._nodes.make(self._regions)
+        await self._nodes.make_triggers(list(self._triggers), announce=self._announce)
         return server
 
 
 class _Users(UserManager):
-    """Everybody who may come in may read, and nothing else."""
+    """Everybody who may come in may read, and write triggers; nothing else is writable."""
 
     def __init__(self, security: Security | None) -> None:
         self._security = security

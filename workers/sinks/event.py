@@ -40,6 +40,8 @@ def to_event(prediction: Prediction, *, clock_utc_offset: float) -> dict[str, An
         },
         **_verdict(prediction),
     }
+    if ref.part is not None:
+        event["part"] = {"id": printable(ref.part), "n_frames": len(prediction.refs)}
     if ref.truth is not None:
         event["truth"] = ref.truth
     return event

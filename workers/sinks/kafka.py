@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from pipeline.errors import SinkError
@@ -15,6 +16,9 @@ from workers.kafka.producer import ParcelProducer
 from workers.outbox_store import Parcel
 
 Outcome = Prediction | DeadLetter
+Unfinished = Callable[[], Iterable[tuple[object, frozenset[str]]]]  # positions with their regions under way
+
+MOST_HELD = 20_000  # results, without their pictures, that wait for a transaction to end behind them
 
 
 class KafkaDestination:
@@ -80,8 +84,10 @@ class KafkaSink:
 class TransactionalKafkaSink:
     """Exactly once for `read_committed` readers: results and the offsets they came from in one transaction.
 
-    A picture's regions go together, so the last regions of a batch may wait for the next one; their offset waits too,
-    and a crash reads them again. What belongs to a partition that has left is left out: its new owner sends it.
+    A transaction says that everything before an offset has come to an end, so it ends between two messages: what lies
+    behind a picture with regions under way, or behind a frame of a part that is still open, waits for it, and so does
+    its offset; a crash reads all of it again. What belongs to a partition that has left is left out: its new owner
+    sends it.
     """
 
     name = "kafka"
@@ -93,11 +99,15 @@ class TransactionalKafkaSink:
         producer: ParcelProducer,
         owns: Callable[[KafkaPosition], bool],
         group: Callable[[], Any],
+        unfinished: Unfinished,
     ) -> None:
-        """`owns` and `group` are the source's: whether a message is still ours, and the group as last seen."""
+        """`owns` and `group` are the source's: whether a message is still ours, and the group as last seen.
+
+        `unfinished` is the ledger's, of that source.
+        """
         self._packer, self._producer = packer, producer
-        self._owns, self._group = owns, group
-        self._held: list[Outcome] = []  # regions of a picture whose others are still to come
+        self._owns, self._group, self._unfinished = owns, group, unfinished
+        self._held: list[Outcome] = []  # in the order they came
         self._in_doubt = False  # the last transaction failed, and may have gone through all the same
         self._closed = False
 
@@ -110,7 +120,9 @@ class TransactionalKafkaSink:
         self._take([letter])
 
     def flush(self) -> None:
-        """What is held waits for its other regions, not for time."""
+        """Send what is held, where what it waited for has ended without a result."""
+        if self._held and not self._closed:
+            self._take([])
 
     def interrupt(self) -> None:
         """The transaction fails soon; its offsets are not committed."""
@@ -124,9 +136,14 @@ class TransactionalKafkaSink:
     def _take(self, outcomes: Sequence[Outcome]) -> None:
         if self._closed:
             raise SinkError("kafka: expected an open sink, got a delivery after close")
-        ready, held = _whole_pictures([*self._held, *outcomes])
+        ready, held = _cut([*self._held, *outcomes], missing=self._missing(outcomes))
+        if len(held) > MOST_HELD:
+            raise SinkError(
+                f"kafka: expected a moment with no part open on a partition, got {len(held)} results "
+                "that wait for it; give each camera a partition of its own, or use delivery: at_least_once"
+            )
         group = self._group()  # before asking what is ours: should that change meanwhile, the broker refuses this group
-        ours = self._not_yet_there([one for one in ready if self._is_ours(one.ref)], group=group)
+        ours = self._not_yet_there([one for one in ready if all(map(self._is_ours, one.refs))], group=group)
         if ours:
             offsets = _offsets(ours)
             if offsets and group.generation_id < 0:  # a broker takes offsets of no generation from anybody
@@ -135,7 +152,19 @@ class TransactionalKafkaSink:
             self._in_doubt = True
             self._producer.send_atomically(parcels, offsets=offsets, group=group)
         self._in_doubt = False
-        self._held = held
+        self._held = [replace(one, evidence=None) if isinstance(one, Prediction) else one for one in held]
+
+    def _missing(self, outcomes: Sequence[Outcome]) -> dict[Partition, float]:
+        """Per partition the first offset with something under way that is not among `outcomes`."""
+        here: dict[object, set[str]] = {}
+        for ref in (ref for one in outcomes for ref in one.refs):
+            here.setdefault(ref.position, set()).add(ref.roi_id)
+        first: dict[Partition, float] = {}
+        for position, regions in self._unfinished():
+            if isinstance(position, KafkaPosition) and not regions <= here.get(position, set()):
+                partition = (position.topic, position.partition)
+                first[partition] = min(first.get(partition, math.inf), position.offset)
+        return first
 
     def _is_ours(self, ref: FrameRef) -> bool:
         return not isinstance(ref.position, KafkaPosition) or self._owns(ref.position)
@@ -152,15 +181,28 @@ class TransactionalKafkaSink:
         return [one for one in outcomes if not _is_before(committed, ref=one.ref)]
 
 
-def _whole_pictures(outcomes: Sequence[Outcome]) -> tuple[list[Outcome], list[Outcome]]:
-    """Those whose picture is complete among them, and the others, both in order."""
-    seen = Counter((one.ref.account, one.ref.number) for one in outcomes)
-    ready: list[Outcome] = []
-    held: list[Outcome] = []
-    for one in outcomes:
-        whole = seen[(one.ref.account, one.ref.number)] >= one.ref.n_regions
-        (ready if whole else held).append(one)
-    return ready, held
+def _cut(outcomes: Sequence[Outcome], *, missing: Mapping[Partition, float]) -> tuple[list[Outcome], list[Outcome]]:
+    """Those that lie wholly before the first missing offset of their partition, and the others, both in order.
+
+    What stays behind is missing too, so the cut moves until no part lies across it.
+    """
+    first, waits = dict(missing), [False] * len(outcomes)
+    moved = True
+    while moved:
+        moved = False
+        for n, one in enumerate(outcomes):
+            if waits[n] or not any(p.offset >= first.get(at, math.inf) for at, p in _positions(one)):
+                continue
+            waits[n] = moved = True
+            for at, position in _positions(one):
+                first[at] = min(first.get(at, math.inf), position.offset)
+    ready = [one for one, late in zip(outcomes, waits, strict=True) if not late]
+    return ready, [one for one, late in zip(outcomes, waits, strict=True) if late]
+
+
+def _positions(outcome: Outcome) -> list[tuple[Partition, KafkaPosition]]:
+    positions = (ref.position for ref in outcome.refs)
+    return [((p.topic, p.partition), p) for p in positions if isinstance(p, KafkaPosition)]
 
 
 def _is_before(committed: Mapping[Partition, int], *, ref: FrameRef) -> bool:
@@ -171,6 +213,8 @@ def _is_before(committed: Mapping[Partition, int], *, ref: FrameRef) -> bool:
 
 
 def _offsets(outcomes: Sequence[Outcome]) -> dict[Partition, int]:
-    """One past the last message of each partition; outcomes come in the order they were read."""
-    positions = [one.ref.position for one in outcomes]
-    return {(p.topic, p.partition): p.offset + 1 for p in positions if isinstance(p, KafkaPosition)}
+    """One past the last message of each partition."""
+    offsets: dict[Partition, int] = {}
+    for at, position in (found for one in outcomes for found in _positions(one)):
+        offsets[at] = max(offsets.get(at, 0), position.offset + 1)
+    return offsets

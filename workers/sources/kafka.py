@@ -14,7 +14,7 @@ from pipeline.interfaces import Clock
 from pipeline.types import SourceFrame
 from workers.kafka.connection import KafkaConnection, why
 from workers.kafka.consumer import ConsumerTerms, Fetched, GroupConsumer, Observe
-from workers.kafka.message import KafkaPosition, read_frame
+from workers.kafka.message import PART, KafkaPosition, read_frame
 from workers.kafka.offsets import Partition
 
 READ_TIMEOUT_S = 0.5
@@ -30,13 +30,21 @@ class KafkaSource:
     live = False
 
     def __init__(
-        self, source_id: str, *, connection: KafkaConnection, terms: ConsumerTerms, clock: Clock, observe: Observe
+        self,
+        source_id: str,
+        *,
+        connection: KafkaConnection,
+        terms: ConsumerTerms,
+        clock: Clock,
+        observe: Observe,
+        part_header: str = PART,
     ) -> None:
         self._source_id = source_id
         self._connection = connection
         self._terms = terms
         self._clock = clock
         self._observe = observe
+        self._part_header = part_header
         self._tenures = itertools.count(1)
         self._lock = threading.Lock()
         self._consumer: GroupConsumer | None = None
@@ -136,7 +144,13 @@ class KafkaSource:
             headers=tuple((name, value or b"") for name, value in record.headers),
         )
         where = f"{record.topic}[{record.partition}]@{record.offset}"
-        message = read_frame(record.value, position=position, where=where, max_bytes=self._terms.max_message_bytes)
+        message = read_frame(
+            record.value,
+            position=position,
+            where=where,
+            max_bytes=self._terms.max_message_bytes,
+            part_header=self._part_header,
+        )
         return SourceFrame(
             image=message.image,
             captured_at=message.captured_at,
@@ -147,6 +161,7 @@ class KafkaSource:
             evidence=record.value,
             name=message.name,
             origin=message.origin,
+            part=message.part,
         )
 
     def _unavailable(self, error: BaseException) -> SourceUnavailable:

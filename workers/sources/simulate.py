@@ -87,6 +87,7 @@ class SimulateSource:
             truth=frame.truth,
             disturbances=frame.disturbances,
             skipped=skipped,
+            part=None if frame.part is None else str(frame.part),
         )
 
     def ack(self, position: object) -> None:

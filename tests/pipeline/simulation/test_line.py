@@ -90,6 +90,7 @@ def test_samples_are_undisturbed_pictures_of_one_class_that_the_line_itself_neve
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        ({"frames_per_part": 0}, "frames_per_part must be 1 or more, got 0"),
         ({"width": 32}, "at least 64 pixels"),
         ({"fps": 0.0}, "fps must be above 0"),
         ({"weights": {"sprocket": 1.0}}, "got sprocket"),
@@ -99,3 +100,22 @@ def test_samples_are_undisturbed_pictures_of_one_class_that_the_line_itself_neve
 def test_a_line_that_cannot_be_is_refused_with_the_reason(arguments: dict[str, object], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         SimulatedLine(7, **{**SMALL, **arguments})  # type: ignore[arg-type]
+
+
+def test_several_pictures_of_a_part_show_the_same_part_elsewhere_in_other_light() -> None:
+    line = SimulatedLine(7, frames_per_part=3, **SMALL)
+    assert [line.render(index).part for index in range(7)] == [0, 0, 0, 1, 1, 1, 2]
+    for part in range(20):
+        views = range(3 * part, 3 * part + 3)
+        assert len({line.truth(index) for index in views}) == 1
+        scenes = [line.scene(index) for index in views]
+        assert len({scene.seed for scene in scenes}) == 1
+        assert scenes[0].centre[0] < scenes[1].centre[0] < scenes[2].centre[0]
+        assert len({scene.gain for scene in scenes}) == 3
+    assert len({line.render(index).image.tobytes() for index in range(3)}) == 3
+
+
+def test_a_line_with_one_picture_of_each_part_names_no_part_and_is_the_line_it_was() -> None:
+    alone, several = SimulatedLine(7, **SMALL), SimulatedLine(7, frames_per_part=3, **SMALL)
+    assert alone.render(0).part is None
+    assert [alone.truth(part) for part in range(20)] == [several.truth(3 * part) for part in range(20)]

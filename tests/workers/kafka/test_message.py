@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import cv2
 import numpy as np
 import pytest
@@ -62,6 +64,16 @@ def test_what_a_capture_worker_writes_is_read_back_whole() -> None:
     assert message.truth == "scratch"
 
 
+def test_the_part_a_frame_shows_is_read_from_the_header_that_was_agreed_on() -> None:
+    ref = replace(make_ref(5), part="lot7-Ω")
+    headers = tuple(frame_headers(ref, content_type=JPEG, shape=()))
+    assert read(encoded(), KafkaPosition("frames", 0, 9, 1, 0, None, headers)).part == "lot7-Ω"
+    theirs = position(Workpiece=b"17", part=b"theirs alone")
+    own = read_frame(encoded(), position=theirs, where=WHERE, max_bytes=MAX_BYTES, part_header="WorkPiece")
+    assert own.part == "17"
+    assert read(encoded(), position(part=b"")).part is None
+
+
 def test_png_comes_as_it_was() -> None:
     message = read(encoded(".png"), position(Content_Type=b"image/PNG; q=1"))
     assert np.array_equal(message.image, PICTURE)
@@ -112,6 +124,8 @@ def test_a_broken_timestamp_of_the_message_itself_is_no_reason_to_refuse_it(stam
         (encoded(), {"sequence": b"9" * 30, "epoch": b"1"}, "headers", "header sequence"),
         (encoded(), {"sequence": b"-1", "epoch": b"1"}, "headers", "header sequence"),
         (encoded(), {"sequence": b"9" * 5000, "epoch": b"1"}, "headers", "header sequence"),
+        (encoded(), {"part": b"x" * 101}, "headers", "100 printable characters in header part"),
+        (encoded(), {"part": b"a\nb"}, "headers", "100 printable characters in header part"),
         (encoded(), {"captured_at": b"yesterday"}, "headers", "captured-at"),
         (encoded(), {"captured_at": b"nan"}, "headers", "captured-at"),
         (encoded(), {"captured_at": b"1e300"}, "headers", "captured-at"),

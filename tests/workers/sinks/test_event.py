@@ -20,8 +20,12 @@ SCHEMA: dict[str, Any] = orjson.loads(
 )
 
 
-def _event(truth: str | None = None) -> dict[str, Any]:
-    loaded: dict[str, Any] = orjson.loads(to_line(to_event(make_prediction(3, truth=truth), clock_utc_offset=OFFSET_S)))
+def _event(truth: str | None = None, *, part: str | None = None, n_frames: int = 1) -> dict[str, Any]:
+    one = make_prediction(3, truth=truth)
+    ref = replace(one.ref, part=part)
+    members = (ref, *(replace(ref, sequence=4 + n) for n in range(n_frames - 1))) if n_frames > 1 else ()
+    made = replace(one, ref=ref, members=members)
+    loaded: dict[str, Any] = orjson.loads(to_line(to_event(made, clock_utc_offset=OFFSET_S)))
     return loaded
 
 
@@ -41,7 +45,15 @@ def test_the_schema_describes_every_key_and_an_event_has_every_key() -> None:
             if "properties" in schema["properties"][key]:
                 compare(child, schema["properties"][key], f"{where}.{key}")
 
-    compare(_event("ok"), SCHEMA, "event")
+    compare(_event("ok", part="p7"), SCHEMA, "event")
+
+
+def test_a_decided_part_says_which_and_of_how_many_frames_under_the_id_of_its_first() -> None:
+    event = _event(part="lot7-0001", n_frames=3)
+    assert event["part"] == {"id": "lot7-0001", "n_frames": 3}
+    assert event["event_id"] == "cap-01-1-3-full"
+    Draft202012Validator(SCHEMA).validate(event)
+    assert "part" not in _event()
 
 
 def test_the_schema_refuses_what_is_not_a_result() -> None:

@@ -68,7 +68,14 @@ class Bench:
         self.told: list[str] = []
         topics = Topics(results="results", states="states", dead_letters="dlq")
         packer = Packer(topics=topics, line="x", clock=FakeClock())
-        self.sink = TransactionalKafkaSink(packer, producer=self.producer, owns=self._owns, group=self._group)  # type: ignore[arg-type]
+        self.under_way: list[tuple[KafkaPosition, frozenset[str]]] = []
+        self.sink = TransactionalKafkaSink(
+            packer,
+            producer=self.producer,  # type: ignore[arg-type]
+            owns=self._owns,
+            group=self._group,
+            unfinished=lambda: self.under_way,
+        )
 
     def _owns(self, position: KafkaPosition) -> bool:
         self.told.append("owns")
@@ -166,8 +173,10 @@ def test_a_letter_goes_with_its_offset(bench: Bench) -> None:
 
 def test_a_picture_waits_for_its_last_region_and_so_does_its_offset(bench: Bench) -> None:
     left, right = (at(1, roi_id=name, n_regions=2) for name in ("left", "right"))
+    bench.under_way = [(left.ref.position, frozenset({"left", "right"}))]
     bench.sink.deliver([at(0), left])
     assert bench.producer.offsets == {("frames", 0): 1}
+    bench.under_way = [(left.ref.position, frozenset({"right"}))]
     bench.sink.deliver([right])
     assert bench.producer.results == ids(at(0), left, right)
     assert bench.producer.offsets == {("frames", 0): 2}
@@ -175,9 +184,74 @@ def test_a_picture_waits_for_its_last_region_and_so_does_its_offset(bench: Bench
 
 def test_regions_that_were_held_survive_a_refusal(bench: Bench) -> None:
     left, right = (at(0, roi_id=name, n_regions=2) for name in ("left", "right"))
+    bench.under_way = [(left.ref.position, frozenset({"left", "right"}))]
     bench.sink.deliver([left])
+    bench.under_way = [(left.ref.position, frozenset({"right"}))]
     bench.producer.refuses = 1
     with pytest.raises(SinkError):
         bench.sink.deliver([right])
     bench.sink.deliver([right])
     assert bench.producer.results == ids(left, right)
+
+
+def part(*offsets: int) -> Prediction:
+    """The one decision of several messages."""
+    first, *others = (at(offset) for offset in offsets)
+    return replace(first, members=(first.ref, *(one.ref for one in others)))
+
+
+def under_way(*offsets: int) -> list[tuple[KafkaPosition, frozenset[str]]]:
+    return [(at(offset).ref.position, frozenset({"full"})) for offset in offsets]
+
+
+def test_a_part_goes_with_the_offsets_of_all_its_frames(bench: Bench) -> None:
+    bench.sink.deliver([part(3, 4, 6), at(5)])
+    assert bench.producer.results == ids(at(3), at(5))
+    assert bench.producer.offsets == {("frames", 0): 7}
+
+
+def test_what_lies_behind_a_frame_of_an_open_part_waits_for_it(bench: Bench) -> None:
+    bench.under_way = under_way(3, 4, 5)  # 3 belongs to a part that is open
+    bench.sink.deliver([at(4), at(5)])
+    assert bench.producer.results == []
+    bench.under_way = under_way(3, 6)
+    bench.sink.deliver([part(3, 6)])
+    assert bench.producer.results == ids(at(4), at(5), at(3))
+    assert bench.producer.offsets == {("frames", 0): 7}
+
+
+def test_no_transaction_ends_inside_a_part(bench: Bench) -> None:
+    bench.under_way = under_way(1, 2, 3, 4)
+    bench.sink.deliver([at(1), part(2, 4)])  # 3 is under way, so 2 and 4 wait, and 1 need not
+    assert bench.producer.results == ids(at(1))
+    assert bench.producer.offsets == {("frames", 0): 2}
+    bench.under_way = under_way(3)
+    bench.sink.deliver([at(3)])
+    assert bench.producer.results == ids(at(1), at(2), at(3))
+    assert bench.producer.offsets == {("frames", 0): 5}
+
+
+def test_what_waited_for_a_frame_that_was_dropped_goes_when_nothing_comes(bench: Bench) -> None:
+    bench.under_way = under_way(3, 4)
+    bench.sink.deliver([at(4)])
+    bench.under_way = []  # 3 came too late for its part
+    bench.sink.flush()
+    assert bench.producer.results == ids(at(4))
+
+
+def test_another_partition_does_not_wait(bench: Bench) -> None:
+    bench.under_way = under_way(3)
+    bench.sink.deliver([at(4), at(9, partition=1)])
+    assert bench.producer.results == ids(at(9, partition=1))
+
+
+def test_a_part_of_which_a_frame_is_no_longer_ours_is_left_to_its_new_owner(bench: Bench) -> None:
+    bench.lost = {0}
+    bench.sink.deliver([part(3, 4), at(9, partition=1)])
+    assert bench.producer.results == ids(at(9, partition=1))
+
+
+def test_parts_that_overlap_without_end_are_refused_before_they_fill_the_memory(bench: Bench) -> None:
+    bench.under_way = under_way(0)
+    with pytest.raises(SinkError, match="a partition of its own, or use delivery: at_least_once"):
+        bench.sink.deliver([at(offset) for offset in range(1, 20_002)])

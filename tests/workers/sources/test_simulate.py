@@ -180,3 +180,11 @@ def test_a_closing_clock_ends_a_waiting_read_without_a_frame() -> None:
 def test_a_source_of_no_frames_is_refused() -> None:
     with pytest.raises(ConfigError, match="n_frames must be 1 or more"):
         source(n_frames=0)
+
+
+def test_pictures_of_one_part_carry_its_id() -> None:
+    line = SimulatedLine(7, width=96, height=80, frames_per_part=2)
+    source = SimulateSource("cap-01", line=line, clock=FakeClock(), speed="as_fast", n_frames=4)
+    source.open()
+    taken = [source.read() for _ in range(4)]
+    assert [one.part for one in taken if one is not None] == ["0", "0", "1", "1"]
