@@ -120,7 +120,16 @@ def test_the_review_page_shows_pictures_of_the_archive_and_a_label_pins_them(hom
         results = list(pipeline.results())
     config, clock = load_config(path), SystemClock()
     encoder = open_encoder(config)
-    page = open_review(config, encoder=encoder, wall=Wall(clock=clock), sources=dict, state=lambda: None, clock=clock)
+    page = open_review(
+        config,
+        encoder=encoder,
+        wall=Wall(clock=clock),
+        live=lambda: pipeline.line.live,
+        first=None,
+        sources=dict,
+        state=lambda: None,
+        clock=clock,
+    )
     assert page is not None
     client = TestClient(Starlette(routes=[Mount("/review", app=page)]), base_url="http://127.0.0.1")
     event_id = results[2].ref.event_id
