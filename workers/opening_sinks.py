@@ -21,7 +21,7 @@ from workers.config_sinks import (
     read_options,
 )
 from workers.metrics import Metrics
-from workers.mqtt.connection import MqttConnection, Tls
+from workers.mqtt.connection import MqttConnection, Tls, paho_library
 from workers.outbox import Destination, OutboxSink
 from workers.sinks.archive import ArchiveSink, wants
 from workers.sinks.archive_reader import ArchiveReader
@@ -105,6 +105,7 @@ def open_webhook(given: WebhookSinkConfig, *, clock: Clock, metrics: Metrics, na
 
 def open_mqtt(given: MqttSinkConfig, *, clock: Clock, metrics: Metrics, name: str) -> OutboxSink:
     """The outbox is opened now; the broker is connected to by the line's first result, or quiet moment."""
+    paho_library()  # without it the line would die of its first result
     destination = MqttDestination(
         mqtt_connection(given),
         prefix=given.prefix,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sys
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from starlette.applications import Starlette
 from starlette.routing import Mount
 from starlette.testclient import TestClient
 
+from pipeline.errors import ConfigError
 from pipeline.texts.dictionary import load_dictionary
 from tests.lines import TEXTS, fit_head_in, simulated, write_config
 from tests.servers.ftp import FtpServer
@@ -27,8 +29,11 @@ from workers.app import Pipeline
 from workers.clock import SystemClock
 from workers.config import ConfigFileError, load_config
 from workers.encoded import decode
+from workers.ledger import Ledger
+from workers.metrics import Metrics
 from workers.opcua.nodes import NAMESPACE
-from workers.opening import open_encoder
+from workers.opening import open_encoder, open_sinks
+from workers.opening_parts import OpenedTriggers
 from workers.opening_review import open_answers, open_review
 from workers.sinks.archive_index import ArchiveIndex
 from workers.sinks.archive_reader import ArchiveReader
@@ -120,7 +125,16 @@ def test_the_review_page_shows_pictures_of_the_archive_and_a_label_pins_them(hom
         results = list(pipeline.results())
     config, clock = load_config(path), SystemClock()
     encoder = open_encoder(config)
-    page = open_review(config, encoder=encoder, wall=Wall(clock=clock), sources=dict, state=lambda: None, clock=clock)
+    page = open_review(
+        config,
+        encoder=encoder,
+        wall=Wall(clock=clock),
+        live=lambda: pipeline.line.live,
+        first=None,
+        sources=dict,
+        state=lambda: None,
+        clock=clock,
+    )
     assert page is not None
     client = TestClient(Starlette(routes=[Mount("/review", app=page)]), base_url="http://127.0.0.1")
     event_id = results[2].ref.event_id
@@ -136,6 +150,23 @@ def test_the_review_page_shows_pictures_of_the_archive_and_a_label_pins_them(hom
     with ArchiveIndex(tmp_path / "index") as index:
         assert len(index.newest(n=10)) == 5
         assert len(index.oldest(n=10)) == 4, "the labelled one is pinned"
+
+
+@pytest.mark.parametrize(
+    ("sink", "library"),
+    [({"type": "mqtt", "host": "h"}, "paho.mqtt.client"), ({"type": "opcua"}, "workers.opcua.server")],
+    ids=["mqtt", "opcua"],
+)
+def test_an_extra_that_is_not_installed_is_named_before_the_first_frame(
+    sink: dict[str, Any], library: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, library, None)  # as Python does for a module that is not there
+    config = load_config(write_config(tmp_path, sources=[simulated(1)], sinks=[sink]))
+    clock = SystemClock()
+    metrics = Metrics(clock=clock, version="test")
+    triggers = OpenedTriggers(config, clock=clock, metrics=metrics)
+    with pytest.raises(ConfigError, match=rf"pip install 'clearline\[{sink['type']}\]'"):
+        open_sinks(config, clock=clock, metrics=metrics, sources=[], ledger=Ledger(), triggers=triggers)
 
 
 def _problems(folder: Path, *sinks: dict[str, Any]) -> str:

@@ -83,7 +83,7 @@ class MqttConnection:
 
     def client(self, *, reconnects: bool = False) -> Client:
         """Not connected yet. Raises ConfigError without the library, SinkError for files that cannot be used."""
-        paho = _paho()
+        paho = paho_library()
         client: Client = paho.Client(
             paho.CallbackAPIVersion.VERSION2,
             client_id=self.client_id,
@@ -194,7 +194,8 @@ class MqttSession:
             self._changed.notify_all()
 
 
-def _paho() -> Any:
+def paho_library() -> Any:
+    """Raises ConfigError where it is not installed."""
     try:
         import paho.mqtt.client as paho
     except ModuleNotFoundError as error:
