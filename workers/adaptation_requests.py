@@ -28,6 +28,7 @@ class RequestKind(enum.StrEnum):
 
     APPROVE = "approve"  # run
     REFUSE = "refuse"  # run
+    PROMOTE = "promote"  # version: past the gate
     ROLLBACK = "rollback"  # reason
     FREEZE = "freeze"  # reason
     THAW = "thaw"

@@ -13,6 +13,7 @@ from starlette.types import ASGIApp
 from pipeline.batcher import Batcher
 from pipeline.encoders.build import EncoderBundle
 from pipeline.encoders.ladder import landmarks, measure_cost
+from pipeline.heads import registry
 from pipeline.types import Batch, Features, Prediction, Scores
 from workers.clock import SystemClock
 from workers.config import LineConfig, load_config
@@ -24,7 +25,8 @@ from workers.line import Beside, Line, Say, quiet
 from workers.metrics import Metrics
 from workers.opening import open_encoder, open_feeds, open_head, open_sinks, publish_pace_s
 from workers.opening_parts import OpenedTriggers, open_parts
-from workers.opening_review import open_first_pictures, open_review
+from workers.opening_review import RunningLine, open_first_pictures, open_review
+from workers.review.drift_facts import DriftFacts
 from workers.server import StatusServer
 from workers.sinks.results import ResultsSink
 from workers.wall import Wall
@@ -77,7 +79,7 @@ class Pipeline:
         say("comparing golden pictures and timing batch sizes")
         batcher, self.encoder_frames_per_second = _measured_batcher(config, encoder=encoder)
         self._results = ResultsSink()
-        self._wall = Wall(clock=capture_clock)
+        self._wall, self._drift = Wall(clock=capture_clock), DriftFacts(clock=capture_clock)
         self._first = open_first_pictures(config, carried=carried, head=opened.live.head, clock=capture_clock)
         self.line = self._line(
             encoder, batcher=batcher, live=opened.live, carried=carried, recalibrates=recalibrates, clock=capture_clock
@@ -169,16 +171,23 @@ class Pipeline:
             swap=self._swap,
             clock=SystemClock(),
             metrics=self._metrics,
-            announce=silent if self._topics is None else self._topics.announce,
+            announce=self._announce,
         )
         return self.adaptation
 
+    def _announce(self, kind: str, told: dict[str, Any]) -> None:
+        """The page of drift hears what topics are told."""
+        self._drift.hear(kind, told)
+        if self._topics is not None:
+            self._topics.announce(kind, told)
+
     def _told_of_batches(self, tap: Tap | None) -> TapLike:
         """The wall sees every batch, and so do those who look for pictures to label, and adaptation."""
-        wall, first = self._wall, self._first
+        wall, first, drift = self._wall, self._first, self._drift
 
         def told(batch: Batch, features: Features, scores: Scores, made: Sequence[Prediction], live: LiveHead) -> None:
-            wall.see(batch, made)
+            wall.see(batch, features, made)
+            drift.count(made)
             if first is not None:
                 first.see(batch, features, made)
             if tap is not None:
@@ -187,16 +196,24 @@ class Pipeline:
         return told
 
     def _review(self, encoder: EncoderBundle, *, clock: SystemClock) -> ASGIApp | None:
-        return open_review(
-            self._config,
-            encoder=encoder,
+        line = RunningLine(
             wall=self._wall,
             live=lambda: self.line.live,
-            first=self._first,
             sources=lambda: self.line.status()["sources"],
             state=lambda: None if self.adaptation is None else self.adaptation.state,
-            clock=clock,
+            first=self._first,
+            drift=self._drift,
+            by_hand=lambda version: self._promote(version, encoder=encoder),
         )
+        return open_review(self._config, encoder=encoder, line=line, clock=clock)
+
+    def _promote(self, version: int, *, encoder: EncoderBundle) -> None:
+        """By a person's hand, where no loop decides about heads. Raises BundleError for one that does not fit."""
+        head = self._config.head.model_copy(update={"version": version})
+        opened = open_head(self._config.model_copy(update={"head": head}), encoder=encoder)
+        registry.promote(head.registry / head.name, version=version, encoder=encoder.image.info)
+        self.policy = opened.policy
+        self._swap(opened.live)
 
     def _swap(self, live: LiveHead) -> None:
         """Another head from the next batch on, and everybody is told."""

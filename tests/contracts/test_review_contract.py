@@ -12,6 +12,7 @@ import pytest
 
 from pipeline.errors import ClearlineError, DataError
 from tests.workers.review.fake_backend import FakeBackend
+from tests.workers.review.reviewed_line import ReviewedLine
 from workers.review.backend import ReviewBackend
 
 
@@ -22,6 +23,7 @@ class Bench:
     backend: ReviewBackend
     n_questions: int  # at least 4 open ones, for everybody
     day: date  # on which people labelled
+    settle: Callable[[], None] = lambda: None  # time passes, and what was asked for happens
 
     def ids(self, labeller: str = "liu") -> list[str]:
         return [item.event_id for item in self.backend.queue(labeller, limit=1000).items]
@@ -40,7 +42,12 @@ def _fake(tmp_path: Path) -> Bench:
     return Bench(backend, n_questions=12, day=backend.day.day)
 
 
-BENCHES: dict[str, Callable[[Path], Bench]] = {"fake": _fake}
+def _line(tmp_path: Path) -> Bench:
+    line = ReviewedLine(tmp_path)
+    return Bench(line.backend, n_questions=line.n_questions, day=line.day, settle=line.settle)
+
+
+BENCHES: dict[str, Callable[[Path], Bench]] = {"fake": _fake, "line": _line}
 
 
 @pytest.fixture(params=BENCHES)
@@ -93,6 +100,7 @@ def test_nobody_is_asked_twice(bench: Bench) -> None:
 def test_the_same_person_may_correct_himself_and_answer_after_skipping(bench: Bench) -> None:
     first, second = bench.ids()[:2]
     assert not bench.backend.answer(first, label=bench.label, labeller="liu").quarantined
+    bench.settle()
     answer = bench.backend.answer(first, label=bench.other_label, labeller="liu")
     assert (answer.event_id, answer.outcome, answer.quarantined) == (first, "corrected", False)
     bench.backend.skip(second, labeller="liu")
@@ -121,6 +129,25 @@ def test_labels_from_elsewhere_are_answered_one_by_one_in_order(bench: Bench) ->
     ]
 
 
+def test_reasons_are_those_of_the_answer_that_was_given(bench: Bench) -> None:
+    tile = next(tile for tile in bench.backend.wall() if tile.event_id and bench.backend.why(tile.event_id))
+    assert tile.event_id is not None
+    why = bench.backend.why(tile.event_id)
+    assert why is not None
+    assert (why.event_id, why.camera, why.label, why.decision) == (
+        tile.event_id,
+        tile.camera,
+        tile.label,
+        tile.decision,
+    )
+    assert why.confidence == tile.confidence
+    assert why.rival != why.label
+    assert why.head_version == bench.backend.heads().live
+    pictured = [one.picture for one in why.support if one.picture is not None]
+    assert pictured
+    assert all(bench.backend.picture(name) for name in pictured)
+
+
 def test_an_unknown_event_has_no_reasons(bench: Bench) -> None:
     assert bench.backend.why("nobody-1-2-full") is None
 
@@ -141,10 +168,31 @@ def test_a_promoted_head_is_live_and_can_be_rolled_back(bench: Bench) -> None:
     before = bench.backend.heads()
     version = next(row.version for row in before.rows if row.may_promote)
     bench.backend.promote(version, who="aoki")
+    bench.settle()
     after = bench.backend.heads()
     assert (after.live, after.roll_back_to) == (version, before.live)
     bench.backend.roll_back("aoki")
+    bench.settle()
     assert bench.backend.heads().live == before.live
+
+
+def test_nothing_is_rolled_back_to_where_no_head_was_live_before(bench: Bench) -> None:
+    if bench.backend.heads().roll_back_to is not None:
+        bench.backend.roll_back("aoki")
+        bench.settle()
+    live = bench.backend.heads().live
+    with pytest.raises(ClearlineError):
+        bench.backend.roll_back("aoki")
+    assert bench.backend.heads().live == live
+
+
+def test_what_may_be_promoted_is_neither_live_nor_on_offer_twice(bench: Bench) -> None:
+    heads = bench.backend.heads()
+    assert [row.version for row in heads.rows] == sorted({row.version for row in heads.rows}, reverse=True)
+    live = next(row for row in heads.rows if row.version == heads.live)
+    assert not live.may_promote
+    with pytest.raises(ClearlineError):
+        bench.backend.promote(heads.live, who="aoki")
 
 
 def test_a_version_that_is_not_there_is_refused_and_the_live_one_stays(bench: Bench) -> None:
@@ -152,14 +200,18 @@ def test_a_version_that_is_not_there_is_refused_and_the_live_one_stays(bench: Be
     for call in (bench.backend.approve, bench.backend.promote):
         with pytest.raises(ClearlineError):
             call(999_999, who="aoki")
+    bench.settle()
     assert bench.backend.heads().live == live
 
 
 def test_frozen_is_frozen_until_somebody_thaws(bench: Bench) -> None:
     bench.backend.freeze("aoki")
+    bench.settle()
     heads = bench.backend.heads()
     assert (heads.frozen, heads.frozen_by) == (True, "aoki")
+    assert heads.frozen_reason
     bench.backend.thaw("aoki")
+    bench.settle()
     assert not bench.backend.heads().frozen
 
 

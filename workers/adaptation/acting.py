@@ -18,6 +18,7 @@ from pipeline.adaptation.gate.values import GateDecision, GateReport, LabelStrea
 from pipeline.adaptation.lifecycle import effects as do
 from pipeline.adaptation.lifecycle import events as ev
 from pipeline.adaptation.lifecycle.states import LifecycleSettings, RunState, State
+from pipeline.errors import ClearlineError, DataError
 from pipeline.heads.atomic import write_atomic
 from pipeline.heads.bundle import HeadBundle
 from pipeline.interfaces import Clock
@@ -30,6 +31,7 @@ from workers.adaptation.questions import Questions, as_batch
 from workers.adaptation.tap import Seen
 from workers.adaptation.training import Child
 from workers.adaptation_files import AdaptationFiles
+from workers.adaptation_requests import Request
 from workers.inference import LiveHead
 from workers.metrics import Metrics
 
@@ -146,6 +148,32 @@ class Acting:
         if self._probation is not None:
             self._probation.alarm(reason)
 
+    def promote(self, request: Request, *, state: RunState, at: float) -> ev.Event | None:
+        """By a person, past the gate: log, pointer, then state, as `clearline head promote` does it. None: refused."""
+        version = request.values.get("version")
+        if state.state is State.HOLD or not isinstance(version, int) or version == state.champion:
+            return None
+        self.note("request promote", by=request.by, payload={"version": version}, at=at)
+        try:
+            self._needs_embedding_alone(version)
+            self.move_pointer(version)
+        except ClearlineError as error:
+            log.warning("head not promoted", version=version, by=request.by, cause=str(error))
+            return None
+        return ev.PromotedByHand(at, version, request.by)
+
+    def move_pointer(self, version: int) -> None:
+        """That version decides from the next batch on. Raises BundleError for one that does not fit."""
+        live = self._doing.load(version)
+        self._doing.promote(version)
+        changed = self._live[1].version != version
+        self._live = live
+        self._swap()
+        if changed:
+            self._doing.renewed(live[1], self._clock.utc())
+        if not self._doing.covered(version):
+            self._doing.gather(version)
+
     def close(self) -> None:
         """End what still goes on."""
         self.child.stop()
@@ -252,15 +280,7 @@ class Acting:
 
     @_do.register
     def _(self, effect: do.MovePointer) -> None:
-        live = self._doing.load(effect.version)
-        self._doing.promote(effect.version)
-        changed = self._live[1].version != effect.version
-        self._live = live
-        self._swap()
-        if changed:
-            self._doing.renewed(live[1], self._clock.utc())
-        if not self._doing.covered(effect.version):
-            self._doing.gather(effect.version)
+        self.move_pointer(effect.version)
         self._came = ev.PointerMoved(self._clock.utc(), effect.version)
 
     @_do.register
@@ -286,6 +306,11 @@ class Acting:
     @_do.register
     def _(self, effect: do.Alert) -> None:
         log.warning("adaptation alert", severity=effect.severity, text=effect.text)
+
+    def _needs_embedding_alone(self, version: int) -> None:
+        head = self._doing.load(version)[0].head
+        if head.n_levels:
+            raise DataError(f"head {version}: expected one that uses the embedding alone, got {head.n_levels} levels")
 
     def _swap(self) -> None:
         self._doing.swap(self._doing.safe(self._live[0]) if self._safe else self._live[0])

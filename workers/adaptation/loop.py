@@ -308,6 +308,8 @@ class AdaptationLoop:
                 self.take(ev.ChartsClear(now))  # what warned was another product
         elif kind is RequestKind.REFERENCE:
             self._watch.reload()
+        elif kind is RequestKind.PROMOTE and (made := self.acting.promote(request, state=self.state, at=now)):
+            self.take(made)
         else:
             event = event_of(request, state=self.state, at=now)
             self.acting.note(f"request {kind.value}", by=by, payload=dict(fields), at=now)

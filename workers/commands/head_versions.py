@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -11,7 +11,7 @@ import typer
 
 from pipeline.adaptation.lifecycle.events import Event, Frozen, Thawed
 from pipeline.adaptation.lifecycle.journal import Journal
-from pipeline.adaptation.lifecycle.machine import step
+from pipeline.adaptation.lifecycle.machine import changed_by_hand, step
 from pipeline.adaptation.lifecycle.states import RunState, State
 from pipeline.errors import BundleError, ConfigError, DataError
 from pipeline.heads import registry
@@ -82,6 +82,8 @@ def head_promote(
     """Make a version live, after verifying it against the configured encoder."""
     moved = promote_version(version, config=load_config(config), by=by)
     text = f"version {moved.version} is live (before: {moved.before or 'none'}); {NEXT_START}"
+    if moved.asked:
+        text = f"asked the running line to decide with version {version}; see `clearline drift status`"
     say(asdict(moved), text=iter((text,)), as_json=as_json)
 
 
@@ -120,21 +122,19 @@ def list_versions(config: LineConfig) -> list[VersionRow]:
 
 
 def promote_version(version: int, *, config: LineConfig, by: str, encoder: EncoderInfo | None = None) -> Moved:
-    """Verify and make live; the audit log and the state follow where adaptation is on. Blocks.
+    """Verify and make live, by the running line where one adapts; audit log and state follow. Blocks.
 
-    Raises BundleError for a version that does not fit, ConfigError while a line with adaptation runs.
+    Raises BundleError for a version that does not fit.
     """
     info = encoder or open_encoder(config).image.info
     if config.adaptation is None:
         return _moved(head_folder(config), version=version, encoder=info, by=by)
     files = AdaptationFiles(config.adaptation.folder)
     with held_unless_running(files) as mine:
-        if not mine:
-            raise ConfigError(
-                "head promote: expected no running line with adaptation, got one, which trusts only heads that passed "
-                "its gate; stop it first, or answer it with `clearline drift approve`"
-            )
         _needs_embedding_alone(head_folder(config), version=version, encoder=info)
+        if not mine:
+            submit(files, kind=RequestKind.PROMOTE, by=by, at=SystemClock().utc(), version=version)
+            return Moved(None, None, asked=True, by=by)
         return _recorded(config, files=files, version=version, encoder=info, by=by, kind="promote", reason="")
 
 
@@ -193,29 +193,6 @@ def _recorded(
             changed_by_hand(state, to=version, previous=previous, at=at, reason=f"{by}: {kind} to head {version}")
         )
     return moved
-
-
-def changed_by_hand(state: RunState, *, to: int, previous: int | None, at: float, reason: str) -> RunState:
-    """Where a context stands after its head was changed while no line ran.
-
-    A run that was under way is over, and the references of the other head do not count; a hold stays one.
-    """
-    return replace(
-        state,
-        state=State.HOLD if state.state is State.HOLD else State.COMMISSIONING,
-        came_from=state.state,
-        entered_at=at,
-        last_at=at,
-        reason=reason,
-        step=state.step + 1,
-        run=None,
-        candidate=None,
-        champion=to,
-        previous=previous,
-        on_probation=False,
-        person_must_approve=False,
-        n_restarts=0,
-    )
 
 
 def _moved(folder: Path, *, version: int, encoder: EncoderInfo, by: str) -> Moved:

@@ -90,8 +90,8 @@ def _for_viewers(pages: Pages) -> Routes:
     return {
         ("GET", "/"): (pages.wall, Role.VIEWER),
         ("GET", "/wall.json"): (pages.wall_json, Role.VIEWER),
-        ("GET", "/pictures/{event_id}"): (pages.picture, Role.VIEWER),
-        ("GET", "/why/{event_id}"): (pages.why, Role.VIEWER),
+        ("GET", "/pictures/{event_id:path}"): (pages.picture, Role.VIEWER),
+        ("GET", "/why/{event_id:path}"): (pages.why, Role.VIEWER),
         ("GET", "/confusion"): (pages.confusion, Role.VIEWER),
         ("GET", "/drift"): (pages.drift, Role.VIEWER),
         ("GET", "/heads"): (pages.heads, Role.VIEWER),

@@ -95,14 +95,14 @@ class NearPicture:
 
 @dataclass(frozen=True, slots=True)
 class Why:
-    """Why one part got its label; margins are winner minus rival in logit units."""
+    """Why one part got its label, by the head that decided it; margins are winner minus rival in logit units."""
 
     event_id: str
     camera: str
     captured_at: float  # UTC, seconds since 1970
     label: str
     confidence: float
-    decision: Decision
+    decision: Decision | None  # None where it is no longer known
     rival: str
     rival_confidence: float
     margin: float  # after deconfusion
@@ -187,6 +187,7 @@ class Heads:
     frozen: bool = False
     frozen_by: str = ""
     frozen_reason: str = ""
+    may_freeze: bool = True  # False where nothing changes by itself
 
 
 class ReviewBackend(Protocol):

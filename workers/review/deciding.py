@@ -78,7 +78,7 @@ class Deciding:
             "approve": row is not None and row.may_approve,
             "promote": row is not None and row.may_promote,
             "roll_back": heads.roll_back_to is not None,
-            "freeze": not heads.frozen,
+            "freeze": heads.may_freeze and not heads.frozen,
             "thaw": heads.frozen,
         }
         if not on_offer[action]:

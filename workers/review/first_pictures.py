@@ -124,12 +124,6 @@ class FirstPictures:
         except OSError:
             return None
 
-    def embedding(self, event_id: str) -> Float32Array | None:
-        """(D,) of a part that may be asked about."""
-        with self._lock:
-            candidate = self._candidates.get(event_id)
-        return None if candidate is None else candidate.embedding
-
     def is_blind(self, event_id: str) -> bool:
         """Somebody has it on the page, and nobody has answered yet."""
         with self._lock:

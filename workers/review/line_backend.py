@@ -1,44 +1,23 @@
-"""The review page over a running line: its wall, its questions, its heads."""
+"""The review page over a running line: its wall, its questions, its reasons, its drift, its heads."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
-from datetime import date, datetime
-from pathlib import Path
+from datetime import date
 from typing import Any
 
-import numpy as np
-
-from pipeline.adaptation.gate.values import Check, GateDecision, GateReport
 from pipeline.adaptation.lifecycle.states import RunState, State
-from pipeline.errors import ClearlineError, DataError
-from pipeline.explain import explain
-from pipeline.heads import registry
-from pipeline.heads.bundle import HeadBundle
+from pipeline.adaptation.support.labels import Stream
+from pipeline.errors import DataError
 from pipeline.interfaces import Clock
-from pipeline.types import Decision, Features, Float32Array
-from workers.adaptation_files import AdaptationFiles
-from workers.adaptation_requests import RequestKind, product_name, submit
 from workers.capture import SourceState
 from workers.inference import LiveHead
 from workers.review.answers import Answers, camera_of
-from workers.review.backend import (
-    CameraTile,
-    ClassRow,
-    ConfusionDay,
-    DriftLine,
-    HeadRow,
-    Heads,
-    HeadStatus,
-    LabelAnswer,
-    NearPicture,
-    NearText,
-    Queue,
-    Why,
-)
+from workers.review.backend import CameraTile, ClassRow, ConfusionDay, DriftLine, Heads, LabelAnswer, Queue, Why
+from workers.review.drift_facts import DriftFacts, Needs
 from workers.review.first_pictures import FirstPictures
+from workers.review.line_heads import LineHeads
+from workers.review.reasons import Reasons
 from workers.wall import Wall
 
 Picture = Callable[[str], bytes | None]
@@ -58,11 +37,12 @@ class LineBackend:
         first: FirstPictures | None,
         picture: Picture,
         archived: Picture,
-        files: AdaptationFiles | None,
-        heads: Path,
+        reasons: Reasons,
+        drift: DriftFacts,
+        needs: Needs,
+        heads: LineHeads,
         names: Mapping[str, str],
         good: frozenset[str],
-        teach: int,
         clock: Clock,
     ) -> None:
         """`sources` is /status's; `picture` what is kept of parts, `archived` what may lie further away.
@@ -70,26 +50,21 @@ class LineBackend:
         `names` is what people call the classes.
         """
         self._wall, self._sources, self._live, self._state = wall, sources, live, state
-        self._answers, self._first, self._archived = answers, first, archived
-        self._picture, self._files, self._heads = picture, files, heads
-        self._names, self._good, self._teach, self._clock = names, good, teach, clock
-        self._bundle: HeadBundle | None = None
+        self._answers, self._first, self._picture, self._archived = answers, first, picture, archived
+        self._reasons, self._drift, self._needs, self._heads = reasons, drift, needs, heads
+        self._names, self._good, self._clock = names, good, clock
 
     def wall(self) -> tuple[CameraTile, ...]:
         """One tile per camera."""
         last, now = self._wall.last(), self._clock.monotonic()
         tiles = []
-        for camera, status in self._sources().items():
-            own = {name: one for name, one in last.items() if name == camera} or (
-                last if len(self._sources()) == 1 else {}  # one topic carries the cameras
-            )
-            for name, one in own.items() or [(camera, None)]:
-                state = SourceState(status["state"])
-                if one is None:
-                    tiles.append(CameraTile(name, state))
-                    continue
-                age = max(0.0, now - one.ref.received_at)
-                tiles.append(CameraTile(name, state, one.ref.event_id, one.label, one.confidence, one.decision, age))
+        for camera, status in self._cameras().items():
+            one, state = last.get(camera), SourceState(status["state"])
+            if one is None:
+                tiles.append(CameraTile(camera, state))
+                continue
+            age = max(0.0, now - one.ref.received_at)
+            tiles.append(CameraTile(camera, state, one.ref.event_id, one.label, one.confidence, one.decision, age))
         return tuple(tiles)
 
     def picture(self, event_id: str) -> bytes | None:
@@ -120,12 +95,11 @@ class LineBackend:
         return self._asking().take([{"labeller": sender, **one} for one in labels])
 
     def why(self, event_id: str) -> Why | None:
-        """Explained with the live head."""
+        """What was decided then, explained with the head that decided it."""
         asking = self._answers or self._first
-        if asking is None or asking.is_blind(event_id):
+        if asking is not None and asking.is_blind(event_id):
             return None
-        embedding = asking.embedding(event_id)
-        return None if embedding is None else self._explained(event_id, embedding=embedding)
+        return self._reasons.of(event_id, camera=camera_of(event_id))
 
     def confusion(self, day: date) -> ConfusionDay:
         """Zeros without adaptation."""
@@ -135,145 +109,57 @@ class LineBackend:
         return self._answers.confusion(day)
 
     def drift(self) -> tuple[DriftLine, ...]:
-        """The line has one head, so its cameras share one state."""
-        state = self._state()
-        if state is None:
+        """The line has one head, so its cameras share one state; what was found at one of them is its own."""
+        state, answers = self._state(), self._answers
+        if state is None or answers is None:
             return ()
-        n = 0 if self._answers is None else self._answers.n_answered(since=state.entered_at)
-        one = DriftLine(
-            camera="",
-            state=state.state,
-            since=state.entered_at,
-            n_labels=n,
-            n_labels_needed=self._teach,
-            head_version=state.candidate or state.champion,
-            hold_reason=state.hold_reason,
+        stream = Stream.GATE if state.state is State.GATING else Stream.TEACH
+        return self._drift.lines(
+            self._cameras(),
+            state=state,
+            needs=self._needs,
+            n_labels=answers.n_answered(since=state.entered_at, stream=stream),
+            audited=answers.audited(since=self._drift.began_at(state)),
+            good=self._good,
         )
-        return tuple(replace(one, camera=camera) for camera in self._sources())
 
     def heads(self) -> Heads:
         """Versions in the registry, the newest first."""
-        state, live = self._state(), self._live().decider.identity.version
-        rows = [self._row(number, live=live, state=state) for number in reversed(registry.versions(self._heads))]
-        back = None if state is None else state.previous
-        frozen = state is not None and state.state is State.HOLD
-        return Heads(tuple(rows), live, back, frozen, frozen_reason="" if state is None else state.hold_reason)
+        return self._heads.heads()
 
     def approve(self, version: int, *, who: str) -> None:
         """Raises DataError where that version does not wait for approval."""
-        state = self._state()
-        if state is None or state.state is not State.APPROVAL or state.candidate != version:
-            raise DataError(f"head {version}: expected one that waits for approval, got another state; load the page")
-        self._submit(RequestKind.APPROVE, who=who, run=state.run or "")
+        self._heads.approve(version, who=who)
 
     def promote(self, version: int, *, who: str) -> None:
-        """By a person's decision, past the gate; it is written in the audit log by whoever runs the line."""
-        raise DataError(
-            f"head {version}: promotion past the gate is done with `clearline head promote {version} --by {who}`"
-        )
+        """Raises DataError for a version that may not be live."""
+        self._heads.promote(version, who=who)
 
     def roll_back(self, who: str) -> None:
-        """Raises DataError without adaptation."""
-        self._submit(RequestKind.ROLLBACK, who=who, reason="asked for on the review page")
+        """Raises DataError where nothing was live before."""
+        self._heads.roll_back(who)
 
     def freeze(self, who: str) -> None:
         """Raises DataError without adaptation."""
-        self._submit(RequestKind.FREEZE, who=who, reason="asked for on the review page")
+        self._heads.freeze(who)
 
     def thaw(self, who: str) -> None:
         """Raises DataError without adaptation."""
-        self._submit(RequestKind.THAW, who=who)
+        self._heads.thaw(who)
+
+    def _cameras(self) -> dict[str, Mapping[str, Any]]:
+        """State by camera: a source's own, or those whose frames one topic brings."""
+        sources, last = self._sources(), self._wall.last()
+        if len(sources) == 1 and last and not set(last) & set(sources):
+            return dict.fromkeys(sorted(last), next(iter(sources.values())))
+        return dict(sources)
 
     def change_product(self, product: str, *, who: str) -> None:
         """Raises DataError without adaptation, or for a name that is none."""
-        self._submit(RequestKind.CHANGEOVER, who=who, product=product_name(product))
+        self._heads.change_product(product, who=who)
 
     def _asking(self) -> Answers | FirstPictures:
         asking = self._answers or self._first
         if asking is None:
             raise DataError("labels: expected people who label in review.users, got none; see configs/example.yaml")
         return asking
-
-    def _submit(self, kind: RequestKind, *, who: str, **values: str) -> None:
-        if self._files is None:
-            raise DataError("heads: expected adaptation in the configuration, got none; see configs/example.yaml")
-        submit(self._files, kind=kind, by=who, at=self._clock.utc(), **values)
-
-    def _deciding(self) -> HeadBundle | None:
-        """The bundle of the head that decides, read again when that is another; None where the texts decide."""
-        identity = self._live().decider.identity
-        if identity.version == 0:
-            return None
-        if self._bundle is None or self._bundle.sha256 != identity.bundle_sha256:
-            self._bundle = registry.load(self._heads, encoder=None, version=identity.version)
-        return self._bundle
-
-    def _row(self, number: int, *, live: int, state: RunState | None) -> HeadRow:
-        bundle = registry.load(self._heads, encoder=None, version=number)
-        status = _status(number, live=live, state=state)
-        made_at = datetime.fromisoformat(bundle.manifest.provenance["created_at"]).timestamp()
-        gate = None if state is None or state.candidate != number else self._gate(state.run)
-        return HeadRow(
-            number,
-            status,
-            bundle.head.name,
-            made_at,
-            gate,
-            may_approve=status is HeadStatus.AWAITS_APPROVAL,
-        )
-
-    def _gate(self, run: str | None) -> GateReport | None:
-        if run is None or self._files is None:
-            return None
-        try:
-            return gate_report(self._files.gate(run).read_text(encoding="utf-8"))
-        except (OSError, ValueError, KeyError, TypeError):
-            return None
-
-    def _explained(self, event_id: str, *, embedding: Float32Array) -> Why | None:
-        bundle = self._deciding()
-        if bundle is None:
-            return None
-        image = embedding / max(float(np.linalg.norm(embedding)), 1e-6)
-        try:
-            told = explain(
-                bundle.head,
-                features=Features(image=image[None].astype(np.float32)),
-                temperature=bundle.temperature,
-                evidence=bundle.evidence,
-            )
-        except ClearlineError:
-            return None
-        return Why(
-            event_id=event_id,
-            camera=camera_of(event_id),
-            captured_at=self._clock.utc(),
-            label=told.winner,
-            confidence=told.confidence,
-            decision=Decision.ACCEPT if told.winner in self._good else Decision.REJECT,
-            rival=told.rival,
-            rival_confidence=told.rival_confidence,
-            margin=told.margin,
-            raw_margin=told.raw_margin,
-            head_version=bundle.version,
-            texts=tuple(NearText(t.phrase, t.class_id, t.cosine, t.contribution) for t in told.texts),
-            support=tuple(NearPicture(s.name, s.class_id, s.cosine, s.contribution) for s in told.support),
-            support_is_exact=told.support_is_exact,
-        )
-
-
-def _status(number: int, *, live: int, state: RunState | None) -> HeadStatus:
-    if number == live:
-        return HeadStatus.PROBATION if state is not None and state.on_probation else HeadStatus.LIVE
-    if state is not None and state.candidate == number:
-        return HeadStatus.AWAITS_APPROVAL if state.state is State.APPROVAL else HeadStatus.SHADOW
-    return HeadStatus.RETIRED if number < live else HeadStatus.CANDIDATE
-
-
-def gate_report(text: str) -> GateReport:
-    """What `GateReport.to_json` wrote."""
-    fields = json.loads(text)
-    checks = tuple(Check(**one) for one in fields.pop("checks"))
-    decision = GateDecision(fields.pop("decision"))
-    screens = {name: tuple(why) for name, why in fields.pop("screens").items()}
-    return GateReport(**fields, checks=checks, decision=decision, screens=screens)

@@ -18,7 +18,7 @@ from workers.review.visit import Refusal, Visit
 from workers.review.wording import Words
 
 STALE_S = 10.0  # an older picture says nothing about the line now
-_EVENT_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,255}")
+_EVENT_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]{0,255}")  # of a picture that was labelled: class/name
 _MARKS = {Decision.ACCEPT: "✓", Decision.REJECT: "✕", Decision.REVIEW: "?", Decision.UNKNOWN: "◇"}
 _FEW_COLUMNS = ((1, 1), (4, 2), (9, 3), (16, 4))  # up to so many cameras: so many columns
 _MOST_COLUMNS = 5
@@ -89,7 +89,7 @@ class Pages:
             names=names,
             sentence=sentences.margin_sentence(found, names=names, words=visit.words),
             bars=margin_bars(found),
-            mark=_MARKS[found.decision],
+            mark=_MARKS[found.decision] if found.decision else "",
             time=visit.words.clock(found.captured_at, now=visit.now),
         )
 

@@ -28,7 +28,7 @@ class ArchiveReader:
 
     def read(self, event_id: str) -> bytes | None:
         """JPEG or PNG; None where it was never kept, is gone, or cannot be had now. Blocks for a distant store."""
-        kept = self._asked(lambda index: index.event(event_id))
+        kept = self.event(event_id)
         if kept is None or not _OURS.fullmatch(kept.name):
             return None
         try:
@@ -37,6 +37,10 @@ class ArchiveReader:
         except OSError as error:
             log.warning("archive cannot be read", folder=self._store.shown, cause=error.strerror or str(error))
             return None
+
+    def event(self, event_id: str) -> Kept | None:
+        """What the line made of it; None where that was never kept."""
+        return self._asked(lambda index: index.event(event_id))
 
     def pin(self, event_id: str) -> None:
         """It outlives the others."""

@@ -126,6 +126,14 @@ class PointerMoved(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class PromotedByHand(Event):
+    """A person has made this version live, past the gate; the pointer has moved."""
+
+    version: int
+    by: str
+
+
+@dataclass(frozen=True, slots=True)
 class RollbackAsked(Event):
     """A person wants the previous head back."""
 

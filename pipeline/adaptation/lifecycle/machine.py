@@ -1,7 +1,8 @@
 """The life of a recalibration as a pure function: state and event in, new state and effects out.
 
-The head pointer moves on entry of PROBATION and of ROLLED_BACK and nowhere else; one run per context at a time; every
-way out that is not a confirmed head ends with the old one deciding.
+The head pointer moves on entry of PROBATION and of ROLLED_BACK and nowhere else; a person who moves it past the gate
+moves it first and says so after. One run per context at a time; every way out that is not a confirmed head ends with
+the old one deciding.
 """
 
 from __future__ import annotations
@@ -51,6 +52,16 @@ def cooldown_s(n_failures: int, *, settings: LifecycleSettings = _DEFAULTS) -> f
     return min(settings.cooldown_s * 2.0**doublings, settings.max_cooldown_s)
 
 
+def changed_by_hand(state: RunState, *, to: int, previous: int | None, at: float, reason: str) -> RunState:
+    """Where a context stands after a person has moved the pointer.
+
+    A run that was under way is over, and the references of the other head do not count; a hold stays one.
+    """
+    after = State.HOLD if state.state is State.HOLD else State.COMMISSIONING
+    moved = _end_run(_enter(state, after, at, reason))
+    return replace(moved, champion=to, previous=previous, on_probation=False)
+
+
 def _next(now: RunState, event: ev.Event, settings: LifecycleSettings) -> Next:
     if now.state is not State.HOLD:
         if event.at < now.last_at - settings.clock_tolerance_s:
@@ -71,6 +82,9 @@ def _handle(now: RunState, event: ev.Event) -> Next:
         if now.previous is None:
             return "no previous head to go back to"
         return _roll_back(now, event.at, f"{event.by}: {event.reason}")
+    if isinstance(event, ev.PromotedByHand):
+        reason = f"{event.by}: promote to head {event.version}"
+        return changed_by_hand(now, to=event.version, previous=now.champion, at=event.at, reason=reason)
     if isinstance(event, ev.Diagnosed) and event.diagnosis is ev.Diagnosis.SENSOR_FAULT:
         return _sensor_fault(now, event)
     handler = _HANDLERS.get((now.state, type(event)))

@@ -117,6 +117,7 @@ class World:
     dark: bool = False  # the lamp is out
     gap_s: float = GAP_S
     n_labels: int = 0
+    hear: Callable[[str, dict[str, Any]], None] = lambda _kind, _told: None  # what the loop announces
 
     def __post_init__(self) -> None:
         self.camera = self.setting.stream(self.seed)
@@ -144,6 +145,7 @@ class World:
             swap=self._swap,
             clock=self.clock,
             metrics=self.metrics,
+            announce=self.hear,
             pace=Pace(sensor_every_s=0.0, approvals_before_auto=0, rules=RULES),
         )
         self.loop.begin()

@@ -85,13 +85,15 @@ def test_a_version_that_is_not_there_changes_nothing(home: Home) -> None:
     assert read_audit(home.files.audit) == []
 
 
-def test_promote_is_refused_while_a_line_with_adaptation_runs(home: Home) -> None:
+def test_promote_asks_the_running_line(home: Home) -> None:
     line = AdaptationLock(home.files)
     try:
-        assert "no running line with adaptation" in home.refused(app, "promote", "1", "--by", "ada")
+        assert home.said(app, "promote", "1", "--by", "ada")["asked"]
     finally:
         line.close()
-    assert registry.live_version(home.heads)[0] == 2
+    assert registry.live_version(home.heads)[0] == 2, "the line moves its own pointer"
+    (request,) = take_all(home.files)
+    assert (request.kind, request.by, request.values) == (RequestKind.PROMOTE, "ada", {"version": 1})
 
 
 def test_rollback_goes_to_the_version_before_and_not_back_again(home: Home) -> None:

@@ -195,14 +195,16 @@ class FakeBackend:
             )
         if is_blind or event_id not in self.pictures:
             return None
+        tile = next((one for one in self.tiles if one.event_id == event_id), self.tiles[1])
+        label = tile.label or "scratched_plate"
         return Why(
             event_id=event_id,
-            camera="cap-02",
+            camera=tile.camera,
             captured_at=NOON,
-            label="scratched_plate",
-            confidence=0.91,
-            decision=Decision.REJECT,
-            rival="dented_plate",
+            label=label,
+            confidence=tile.confidence or 0.91,
+            decision=tile.decision,
+            rival="clean_plate" if label == "dented_plate" else "dented_plate",
             rival_confidence=0.06,
             margin=1.8,
             raw_margin=-0.4,
@@ -237,6 +239,8 @@ class FakeBackend:
         self.calls.append(("approve", version, who))
 
     def promote(self, version: int, *, who: str) -> None:
+        if not any(row.version == version and row.may_promote for row in self.known_heads.rows):
+            raise DataError(f"head {version}: expected one that may be promoted, got none; look at the list")
         self._lead(version, status=HeadStatus.LIVE)
         self.calls.append(("promote", version, who))
 
@@ -245,6 +249,8 @@ class FakeBackend:
         if version is None:
             raise DataError("roll back: expected an earlier head, got none; promote one")
         self._lead(version, status=HeadStatus.LIVE)
+        with self._lock:
+            self.known_heads = replace(self.known_heads, roll_back_to=None)
         self.calls.append(("roll_back", version, who))
 
     def freeze(self, who: str) -> None:

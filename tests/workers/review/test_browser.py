@@ -240,7 +240,7 @@ def test_a_head_is_promoted_only_after_a_second_look(open_page: Open, backend: F
     assert "The gate says yes" in page.text_content(".gate")
     assert backend.calls == []
     page.click("text=Promote head 7")
-    assert "Head 7 is live." in page.text_content(".done")
+    assert "Head 7 takes over" in page.text_content(".done")
     assert page.text_content("h1") == "Head 7 decides"
     assert backend.calls == [("promote", 7, "aoki")]
 
