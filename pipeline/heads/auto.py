@@ -11,7 +11,7 @@ import numpy as np
 from pipeline.heads.affine import centred_rows
 from pipeline.heads.auto_choice import ERRORS_TO_WIN, Trial, choose_weights, trial
 from pipeline.heads.blend import BlendHead, Part
-from pipeline.heads.calibration import fit_temperature
+from pipeline.heads.calibration import fit_temperature, temperature_of_confidence
 from pipeline.heads.experts import Expert, Task, experts
 from pipeline.heads.folds import shots_per_class
 from pipeline.heads.mixed_prior import has_text
@@ -25,7 +25,6 @@ from pipeline.types import Features, Float32Array
 TEMPERATURE_SPREAD = 1.5  # of log T: a blend's scale is arbitrary before its first temperature
 LEAST_WEIGHT = 0.01  # a head below it would cost time and move nothing
 ONE_SHOT_TEMPERATURE = 0.35  # of standardised logits where nothing can be held out; best was .12 to .44 on eight sets
-ONE_SHOT_POOL_TEMPERATURE = 0.7  # the same beside a pool; best was .31 to 1.25
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,19 +117,34 @@ def _one_shot(task: Task, *, fits: dict[str, Expert], coverage: float) -> AutoFi
     rows = task.features if task.pool is None else Features(image=task.pool)
     share = 0.0 if task.pool is None else trust(coverage) * (1.0 - _right_by_texts(task))
     weights = {name: w for name, w in ((base, 1.0 - share), ("pool", share)) if w > 0.0}
-    parts = {name: fits[name](np.arange(task.labels.size)) for name in weights}
+    everything = np.arange(task.labels.size)
+    parts = {name: fits[name](everything) for name in weights}
     spreads = {name: spread(part.score(rows).logits) for name, part in parts.items()}
+    head = _blend(parts, weights=weights, spreads=spreads)
     why = "one shot per class: " + (f"{base} by rule" if share == 0.0 else "the pool by its coverage")
-    temperature = ONE_SHOT_TEMPERATURE if task.pool is None else ONE_SHOT_POOL_TEMPERATURE
+    temperature = ONE_SHOT_TEMPERATURE
     if task.text is not None:
         temperature = 1.0 / sum(w * spreads[name] for name, w in weights.items())  # as the texts', whose own is one
+    elif share > 0.0:
+        temperature = _agreeing_temperature(head, other=fits[base](everything), rows=rows)
     return AutoFit(
-        head=_blend(parts, weights=weights, spreads=spreads),
+        head=head,
         temperature=temperature,
         report=_report(weights, incumbent=base, chosen="blend", temperature=temperature, why=why),
         held_out_logits=np.zeros((0, len(task.classes)), np.float32),
         held_out_rows=np.zeros(0, np.int64),
     )
+
+
+def _agreeing_temperature(head: BlendHead, *, other: Part, rows: Features) -> float:
+    """T at which the head is as sure of unlabelled rows as it agrees on them with the head from labels alone.
+
+    Nothing can be held out, so their agreement stands for accuracy: about right where classes are clusters, too sure by
+    up to .4 on weak features (RESEARCH.md).
+    """
+    logits = head.score(rows).logits
+    agreed = float((logits.argmax(axis=1) == other.score(rows).logits.argmax(axis=1)).mean())
+    return temperature_of_confidence(logits, confidence=agreed)
 
 
 def _right_by_texts(task: Task) -> float:

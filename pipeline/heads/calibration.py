@@ -56,3 +56,19 @@ def fit_temperature(
             b = low + ratio * (high - low)
             f_b = objective(b)
     return math.exp((low + high) / 2.0)
+
+
+def temperature_of_confidence(logits: Float32Array, *, confidence: float) -> float:
+    """T at which the mean largest probability over the rows is `confidence`, as near as T's range allows.
+
+    For rows without labels, where something else says how many of them are right.
+    """
+    low, high = LOG_RANGE
+    for _ in range(N_SECTIONS):
+        middle = (low + high) / 2.0
+        log_p = log_softmax((logits / np.float32(math.exp(middle))).astype(np.float32))
+        if float(np.exp(log_p.max(axis=1)).mean(dtype=np.float64)) > confidence:
+            low = middle
+        else:
+            high = middle
+    return math.exp((low + high) / 2.0)

@@ -17,7 +17,10 @@ from pipeline.heads.zero_shot import ZeroShotHead, unit_rows
 from pipeline.types import Features, Float32Array
 
 SHRINKAGE = 0.5  # .4 to .7 are alike; .9 loses three points on fine-grained classes
-TEMPERATURE = 5.0  # of the responsibilities; 2 to 6 are alike
+TEMPERATURE = 8.0  # of the responsibilities from two shots on
+ONE_SHOT_TEMPERATURE = 5.0  # 3 to 8 are alike there
+BALANCE = 4.0  # weight of the class shares against the logits, from two shots on
+ONE_SHOT_BALANCE = 2.0  # 2 and 4 are alike there
 LABELLED_WEIGHT = 3.0  # rows of the pool that one labelled row counts for; 2 to 5 are alike
 CAP = 4.0  # unlabelled mass of a class, in shots: one frequent class may not take over
 EVEN_CAP = 0.7  # of an even share of the pool, where that is more than the cap in shots
@@ -56,6 +59,16 @@ class Evidence:
     first: Array | None = None  # (M, C) logits of the first responsibilities; only at one shot, like the next
     similar: Array | None = None  # (M, C) logits of another head, mixed into the responsibilities of every round
     text: Array | None = None  # (M, C) text logits, added in every round
+
+    @property
+    def temperature(self) -> float:
+        """Of the responsibilities."""
+        return TEMPERATURE if self.first is None else ONE_SHOT_TEMPERATURE
+
+    @property
+    def balance(self) -> float:
+        """Of the class shares."""
+        return BALANCE if self.first is None else ONE_SHOT_BALANCE
 
 
 @dataclass(frozen=True, eq=False)
@@ -143,8 +156,8 @@ def fit_discriminant(
         text=None if texts is None else texts.astype(np.float64),
     )
     w, b = expectation_maximisation(evidence).discriminant()
-    weights = (w @ span.directions.T / TEMPERATURE).astype(np.float32)
-    return weights, (b / TEMPERATURE).astype(np.float32), span.centre.astype(np.float32)
+    weights = (w @ span.directions.T / evidence.temperature).astype(np.float32)
+    return weights, (b / evidence.temperature).astype(np.float32), span.centre.astype(np.float32)
 
 
 def expectation_maximisation(evidence: Evidence) -> Gaussian:
@@ -188,12 +201,12 @@ def _responsibilities(evidence: Evidence, *, state: Gaussian, first: bool) -> Ar
         logits = evidence.first
     else:
         weights, bias = state.discriminant()
-        logits = (evidence.pool @ weights.T + bias) / TEMPERATURE
+        logits = (evidence.pool @ weights.T + bias) / evidence.temperature
     if evidence.similar is not None:
         logits = (1.0 - SIMILAR_SHARE) * logits + SIMILAR_SHARE * evidence.similar
     if evidence.text is not None:
         logits = logits + evidence.text
-    found = balanced(logits)
+    found = balanced(logits, balance=evidence.balance)
     if first or evidence.first is None:
         return found
     return smoothed(found, near=neighbours(evidence.pool, precision=state.precision))

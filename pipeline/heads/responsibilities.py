@@ -8,7 +8,6 @@ import numpy.typing as npt
 from pipeline.heads.affine import Array
 from pipeline.heads.whitening import TINY
 
-BALANCE = 2.0  # weight of the class shares against the logits; 0 leaves them alone, infinity makes them equal
 BALANCE_ROUNDS = 15
 N_NEIGHBOURS = 8  # 5 to 12 are alike
 NEIGHBOUR_SHARE = 0.5  # of a row's responsibilities that its neighbours give
@@ -17,18 +16,19 @@ CHUNK = 2_048  # rows whose neighbours are looked for at once: bounds memory
 Neighbours = npt.NDArray[np.int64]
 
 
-def balanced(logits: Array) -> Array:
+def balanced(logits: Array, *, balance: float) -> Array:
     """(M, C) logits -> (M, C) responsibilities, rows summing to one, columns drawn towards equal shares.
 
     Unbalanced optimal transport between rows and classes (Chizat et al., 2018, generalised Sinkhorn): the rows' sums
-    are kept, those of the classes cost BALANCE times their divergence from equal shares, so a rare class may stay rare.
+    are kept, those of the classes cost `balance` times their divergence from equal shares: 0 leaves the logits alone,
+    infinity makes shares equal, and in between a rare class may stay rare.
     """
     odds = np.exp(logits - logits.max(axis=1, keepdims=True))
     weight = np.ones(logits.shape[1])
     even = logits.shape[0] / logits.shape[1]
     for _ in range(BALANCE_ROUNDS):
         given = odds.T @ (1.0 / (odds @ weight))  # a class's mass at weight one
-        weight = (even / np.maximum(given, TINY)) ** (BALANCE / (1.0 + BALANCE))
+        weight = (even / np.maximum(given, TINY)) ** (balance / (1.0 + balance))
     out: Array = odds * weight
     out /= out.sum(axis=1, keepdims=True)
     return out

@@ -56,7 +56,7 @@ def test_labels_alone_do_not_fall_behind_logistic_regression(
 
 @pytest.mark.parametrize(
     ("name", "shots", "expected"),
-    [("caltech101", 1, 0.83), ("oxford_pets", 1, 0.48), ("oxford_pets", 4, 0.85), ("dtd", 1, 0.42)],
+    [("caltech101", 1, 0.84), ("oxford_pets", 1, 0.57), ("oxford_pets", 4, 0.86), ("dtd", 1, 0.44)],
 )
 def test_unlabelled_frames_that_cover_the_classes_reach_the_figures(
     features: Path, name: str, shots: int, expected: float

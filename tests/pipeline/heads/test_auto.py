@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from pipeline.decision.probabilities import softmax
 from pipeline.errors import DataError
 from pipeline.heads.auto import AutoFit, fit_auto
 from pipeline.heads.fit import fit_head
@@ -84,6 +85,15 @@ def test_a_covering_pool_is_admitted_at_one_shot_and_helps() -> None:
         gains.append(accuracy(with_pool, world=NOISY) - accuracy(auto(support), world=NOISY))
         assert with_pool.report.weights["pool"] > 0.2
     assert np.mean(gains) > 0.005
+
+
+def test_at_one_shot_a_head_with_a_pool_is_as_sure_as_it_agrees_with_the_labels_alone() -> None:
+    support, pool = NOISY.draw(1, seed=1), pool_of(NOISY, per_class=30)
+    fitted, alone = auto(support, pool=pool), auto(support)
+    queries = NOISY.draw(60, seed=3).features
+    logits = fitted.head.score(queries).logits / np.float32(fitted.temperature)
+    agreed = (logits.argmax(axis=1) == alone.head.score(queries).logits.argmax(axis=1)).mean()
+    assert softmax(logits).max(axis=1).mean() == pytest.approx(agreed, abs=0.05)
 
 
 @pytest.mark.parametrize("noise", [0.0, 3.0])

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline.heads.calibration import fit_temperature, negative_log_likelihood
+from pipeline.heads.calibration import fit_temperature, log_softmax, negative_log_likelihood, temperature_of_confidence
 from pipeline.heads.folds import make_folds, shots_per_class
 from pipeline.heads.inference import FrozenNetwork
 from pipeline.heads.maf import PooledMaf, fuse_weights
@@ -54,6 +54,13 @@ def test_temperature_undoes_a_known_scale_when_there_are_many_rows() -> None:
     p = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
     labels = np.asarray([rng.choice(5, p=row) for row in p.astype(np.float64) / p.astype(np.float64).sum(1)[:, None]])
     assert fit_temperature(logits * 3, labels=labels) == pytest.approx(3.0, rel=0.1)
+
+
+@pytest.mark.parametrize("confidence", [0.4, 0.9])
+def test_rows_without_labels_can_be_given_a_mean_confidence(confidence: float) -> None:
+    logits = np.random.default_rng(0).normal(size=(200, 5)).astype(np.float32) * 30.0
+    t = temperature_of_confidence(logits, confidence=confidence)
+    assert np.exp(log_softmax(logits / np.float32(t)).max(axis=1)).mean() == pytest.approx(confidence, abs=1e-3)
 
 
 def test_the_prior_holds_the_temperature_when_there_are_few_rows() -> None:

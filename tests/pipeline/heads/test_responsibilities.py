@@ -9,14 +9,14 @@ from pipeline.heads.responsibilities import balanced, neighbours, smoothed
 
 
 def shares(logits: np.ndarray) -> np.ndarray:
-    return balanced(logits).mean(axis=0)
+    return balanced(logits, balance=2.0).mean(axis=0)
 
 
 def test_rows_sum_to_one_and_even_logits_stay_as_the_softmax_has_them() -> None:
     logits = np.log(np.array([[0.7, 0.2, 0.1], [0.1, 0.7, 0.2], [0.2, 0.1, 0.7]]))
-    np.testing.assert_allclose(balanced(logits), np.exp(logits), atol=1e-9)
+    np.testing.assert_allclose(balanced(logits, balance=2.0), np.exp(logits), atol=1e-9)
     loud = np.random.default_rng(0).normal(size=(50, 7)) * 30.0
-    np.testing.assert_allclose(balanced(loud).sum(axis=1), 1.0)
+    np.testing.assert_allclose(balanced(loud, balance=2.0).sum(axis=1), 1.0)
 
 
 def test_a_class_that_all_rows_lean_to_gives_some_of_them_up() -> None:
