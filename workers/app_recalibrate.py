@@ -19,8 +19,9 @@ from workers.opening import open_encoder
 from workers.opening_adaptation import open_adaptation
 from workers.opening_kafka import connection_of, embeddings_topic
 from workers.opening_recalibration import open_receiver, open_topics, tell_lines
-from workers.opening_review import open_review
+from workers.opening_review import RunningLine, open_review
 from workers.recalibration_line import RecalibrationLine
+from workers.review.drift_facts import DriftFacts
 from workers.server import StatusServer
 from workers.wall import Wall
 
@@ -40,8 +41,9 @@ class RecalibrationPipeline:
         _, connection = connection_of(config)
         require_topics(connection, [embeddings_topic(config)])
         encoder = open_encoder(config)  # its texts are part of a fit; pictures are not encoded here
-        self._topics = open_topics(config, encoder=encoder)
-        assert self._topics is not None  # connection_of has demanded a broker
+        topics = open_topics(config, encoder=encoder)
+        assert topics is not None  # connection_of has demanded a broker
+        self._topics, self._drift = topics, DriftFacts(clock=clock)
         tap = Tap(clock=clock)
         self.loop = open_adaptation(
             config,
@@ -50,7 +52,7 @@ class RecalibrationPipeline:
             swap=tell_lines(AdaptationFiles(config.adaptation.folder)),
             clock=clock,
             metrics=metrics,
-            announce=self._topics.announce,
+            announce=self._announce,
         )
         receiver = open_receiver(config, tap=tap, clock=clock, metrics=metrics)
         self.line = RecalibrationLine(receiver, loop=self.loop, tap=tap, clock=clock)
@@ -65,18 +67,23 @@ class RecalibrationPipeline:
             review=self._review(encoder, clock=clock),
         )
 
+    def _announce(self, kind: str, told: dict[str, Any]) -> None:
+        """The page of drift hears what topics are told."""
+        self._drift.hear(kind, told)
+        self._topics.announce(kind, told)
+
     def _review(self, encoder: EncoderBundle, *, clock: SystemClock) -> ASGIApp | None:
         """The wall stays empty: pictures are with the inference workers."""
-        return open_review(
-            self._config,
-            encoder=encoder,
+        line = RunningLine(
             wall=Wall(clock=clock),
             live=lambda: self.loop.acting.live,
-            first=None,
             sources=dict,
             state=lambda: self.loop.state,
-            clock=clock,
+            first=None,
+            drift=self._drift,
+            by_hand=None,
         )
+        return open_review(self._config, encoder=encoder, line=line, clock=clock)
 
     def start(self) -> None:
         """Open the port and start all threads. Raises SinkError where the port cannot be had."""
@@ -91,8 +98,7 @@ class RecalibrationPipeline:
         try:
             self.line.stop(timeout_s=self._config.shutdown.timeout_s)
         finally:
-            if self._topics is not None:
-                self._topics.close()
+            self._topics.close()
             self.server.stop(timeout_s=SERVER_STOP_S)
 
     def facts(self) -> dict[str, Any]:

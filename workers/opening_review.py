@@ -78,7 +78,7 @@ class RunningLine:
     state: Callable[[], RunState | None]  # None without adaptation
     first: FirstPictures | None
     drift: DriftFacts
-    by_hand: Callable[[int], None]  # makes a version live, where no loop does it
+    by_hand: Callable[[int], None] | None  # makes a version live, where no loop does it
 
 
 def open_review(config: LineConfig, *, encoder: EncoderBundle, line: RunningLine, clock: SystemClock) -> ASGIApp | None:

@@ -34,7 +34,7 @@ class LineHeads:
         live: Callable[[], LiveHead],
         state: Callable[[], RunState | None],
         files: AdaptationFiles | None,
-        by_hand: Callable[[int], None],
+        by_hand: Callable[[int], None] | None,
         clock: Clock,
     ) -> None:
         """`by_hand` makes a version live where no loop does it."""
@@ -84,8 +84,7 @@ class LineHeads:
         if self._files is not None:
             self._submit(RequestKind.PROMOTE, who=who, version=version)
             return
-        with self._moving:
-            self._by_hand(version)
+        self._move(version)
 
     def roll_back(self, who: str) -> None:
         """Raises DataError where nothing was live before."""
@@ -95,8 +94,12 @@ class LineHeads:
         if self._files is not None:
             self._submit(RequestKind.ROLLBACK, who=who, reason="asked for on the review page")
             return
+        self._move(back)
+
+    def _move(self, version: int) -> None:
+        assert self._by_hand is not None  # without adaptation there is no loop that would do it
         with self._moving:
-            self._by_hand(back)
+            self._by_hand(version)
 
     def freeze(self, who: str) -> None:
         """Raises DataError without adaptation."""
