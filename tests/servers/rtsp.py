@@ -31,7 +31,7 @@ def is_installed() -> bool:
 class RtspServer:
     """One server process on one port; as a context manager it is always killed and never left behind.
 
-    Options of the script: file, pattern (ball, blue, ...), password, width, height, fps.
+    Options of the script: file, frames, pattern (ball, blue, ...), password, width, height, fps.
     """
 
     def __init__(self, **options: str | int) -> None:

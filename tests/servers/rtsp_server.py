@@ -1,6 +1,6 @@
-"""Real RTSP server for tests, run by Debian's own python3: a video file, once, or a live test pattern.
+"""Real RTSP server for tests, run by Debian's own python3: a video file, once, pictures for ever, or a pattern.
 
-Usage: rtsp_server.py --port 8554 [--file x.mp4 | --pattern ball] [--password secret]
+Usage: rtsp_server.py --port 8554 [--file x.mp4 | --frames FOLDER | --pattern ball] [--password secret]
 """
 
 from __future__ import annotations
@@ -14,17 +14,22 @@ gi.require_version("GstRtspServer", "1.0")
 from gi.repository import GLib, Gst, GstRtspServer  # noqa: E402 - gi wants its versions named before the import
 
 ENCODE = (
-    "x264enc tune=zerolatency speed-preset=ultrafast key-int-max=10 bitrate=800 "
+    "x264enc tune=zerolatency speed-preset=ultrafast key-int-max=10 bitrate={kilobits} "
     "! rtph264pay name=pay0 pt=96 config-interval=1"
 )
+PATTERN_KILOBITS, PICTURES_KILOBITS = 800, 12_000  # per second; of pictures no two are alike
 
 
 def launch_line(args: argparse.Namespace) -> str:
     """The GStreamer pipeline of one client's media."""
+    encode = ENCODE.format(kilobits=PICTURES_KILOBITS if args.frames else PATTERN_KILOBITS)
     if args.file:
-        return f'( filesrc location="{args.file}" ! decodebin ! videoconvert ! identity sync=true ! {ENCODE} )'
+        return f'( filesrc location="{args.file}" ! decodebin ! videoconvert ! identity sync=true ! {encode} )'
+    if args.frames:
+        pictures = f'multifilesrc location="{args.frames}/%06d.jpg" loop=true caps="image/jpeg,framerate={args.fps}/1"'
+        return f"( {pictures} ! jpegdec ! videoconvert ! identity sync=true ! {encode} )"
     caps = f"video/x-raw,format=I420,width={args.width},height={args.height},framerate={args.fps}/1"
-    return f"( videotestsrc is-live=true pattern={args.pattern} ! {caps} ! {ENCODE} )"
+    return f"( videotestsrc is-live=true pattern={args.pattern} ! {caps} ! {encode} )"
 
 
 def protect(server: GstRtspServer.RTSPServer, factory: GstRtspServer.RTSPMediaFactory, password: str) -> None:
@@ -45,6 +50,7 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--file", default="")
+    parser.add_argument("--frames", default="", help="A folder of 000000.jpg, 000001.jpg, ...")
     parser.add_argument("--pattern", default="ball")
     parser.add_argument("--password", default="")
     parser.add_argument("--width", type=int, default=320)
