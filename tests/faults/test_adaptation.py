@@ -67,7 +67,7 @@ def run_and_kill(nursery: subprocess.Popen[str], *, after_batches: int) -> None:
     assert nursery.stdin is not None
     assert nursery.stdout is not None
     print("go", file=nursery.stdin, flush=True)
-    pid, n = None, 0
+    pid, n, killed = None, 0, False
     for said in nursery.stdout:
         word = said.strip()
         if word.isdigit():
@@ -75,8 +75,9 @@ def run_and_kill(nursery: subprocess.Popen[str], *, after_batches: int) -> None:
         elif word == "dead":
             break
         n += word in set(State)
-        if pid is not None and n == after_batches:
+        if pid is not None and n >= after_batches and not killed:
             os.kill(pid, signal.SIGKILL)
+            killed = True
     assert pid is not None
     assert n > 0
 

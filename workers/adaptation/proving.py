@@ -19,6 +19,7 @@ from workers.adaptation.trial import Trial
 from workers.inference import LiveHead
 
 PROBATION_POOLS = 10  # rounds of questions at least
+PROBATION_DIFFERING = 60  # disagreements of a round at most: a very bad head is not to wait for a hundred answers
 NO_KNOWN_PARTS = 10**9  # labels per part of known class, where there are none to hide
 
 
@@ -90,7 +91,14 @@ class ProbationRun:
         self._probation = Probation(costs, gate_flip_rate=gate_flip_rate, opened_at=opened_at, settings=settings)
         self._screens = screens_for(asking)
         pool = max(1, settings.min_parts // PROBATION_POOLS)
-        trial = Trial(previous, new, n_classes=len(classes), pool_frames=pool, seed=new.decider.identity.version)
+        trial = Trial(
+            previous,
+            new,
+            n_classes=len(classes),
+            pool_frames=pool,
+            seed=new.decider.identity.version,
+            pool_differing=PROBATION_DIFFERING,
+        )
         self.sampling = Sampling(
             trial,
             kind="probation",

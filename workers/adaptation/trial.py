@@ -48,10 +48,19 @@ class Trial:
     """
 
     def __init__(
-        self, champion: LiveHead, challenger: LiveHead, *, n_classes: int, pool_frames: int, seed: int
+        self,
+        champion: LiveHead,
+        challenger: LiveHead,
+        *,
+        n_classes: int,
+        pool_frames: int,
+        seed: int,
+        pool_differing: int | None = None,
     ) -> None:
+        """A pool is full at so many frames, or before that at so many disagreements."""
         self._champion, self._challenger = champion, challenger
         self._n_classes, self._pool_frames, self._seed = n_classes, pool_frames, seed
+        self._pool_differing = pool_differing or pool_frames
         self._n_agreed = 0
         self._differing: dict[str, Disagreement] = {}
         self.n_pools = 0
@@ -68,7 +77,8 @@ class Trial:
                 one, seen.image[row], picture, ours[row], theirs[row], float(sure[row])
             )
         self._n_agreed += int(np.equal(ours, theirs).sum())
-        if self._n_agreed + len(self._differing) < self._pool_frames:
+        n_differing = len(self._differing)
+        if n_differing < self._pool_differing and self._n_agreed + n_differing < self._pool_frames:
             return None
         return self._closed(asked())
 

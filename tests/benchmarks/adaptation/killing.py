@@ -41,7 +41,9 @@ def rows(setting: Setting, *, times: int, say: Callable[[str], None]) -> Iterato
                 _drive(path, setting, drift)
             time.sleep(chance.uniform(SOON_S, LATE_S))
             os.kill(pid, signal.SIGKILL)
-            os.waitpid(pid, 0)
+            _, status = os.waitpid(pid, 0)
+            if not os.WIFSIGNALED(status):
+                faults.append(f"the line ended by itself with {os.WEXITSTATUS(status)}")
             state = _look(world, faults)
             states[state] += 1
             say(f"kill {kill + 1}: {state}, {len(faults)} faults")

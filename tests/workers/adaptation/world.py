@@ -217,7 +217,10 @@ class World:
         intake = LabelIntake(store, classes=self.setting.classes, knows_event=asking.queue.knows)
         for who in PEOPLE:
             for question in asking.queue.questions(labeller=who, at=at, limit=limit):
-                said = self.says(who, self._truth_of(question.event_id))
+                truth = self._truth_of(question.event_id)
+                if truth is None:
+                    continue  # a kill came between the question and what people know of it: nobody answers
+                said = self.says(who, truth)
                 intake.take_label(asking.queue.answer(question.request_id, label=said, labeller=who, at=at), at=at)
                 self.n_labels += 1
 
@@ -231,11 +234,11 @@ class World:
     def live_version(self) -> int:
         return registry.live_version(self.heads)[0]
 
-    def _truth_of(self, event_id: str) -> str:
+    def _truth_of(self, event_id: str) -> str | None:
         if event_id in self.truth:
             return self.truth[event_id]
         rows = self.loop.asking.store.database.execute("SELECT label FROM exemplars WHERE event_id = ?", event_id)
-        return str(rows[0][0])
+        return str(rows[0][0]) if rows else None
 
     def _note(self) -> None:
         if not self.states or self.states[-1] is not self.state:

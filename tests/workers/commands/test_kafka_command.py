@@ -51,9 +51,9 @@ def test_init_makes_the_topics_and_says_the_second_time_that_they_were_there(con
     first = run("init", "--config", config, "--partitions", "2")
     assert first.exit_code == 0, first.output
     assert f"{prefix}.frames.v1" in first.stdout
-    assert first.stdout.count("created") == 7
+    assert first.stdout.count("created") == 8
     second = run("init", "--config", config, "--partitions", "3")
-    assert second.stdout.count("was there") == 7
+    assert second.stdout.count("was there") == 8
     assert second.stdout.count("differs in partitions: expected 3, got 2") == 2
 
 
@@ -83,7 +83,7 @@ def test_check_tells_how_far_the_group_is_behind(config: str, prefix: str, kafka
 def test_check_ends_with_2_where_a_topic_is_missing_and_names_the_next_step(config: str) -> None:
     done = run("check", "--config", config)
     assert done.exit_code == ConfigError.exit_code
-    assert done.stdout.count("missing") == 7
+    assert done.stdout.count("missing") == 8
     assert f"next: clearline kafka init --config {config}" in done.stdout
 
 

@@ -29,7 +29,7 @@ def prefix() -> str:
 
 def test_the_topics_are_those_of_the_design() -> None:
     specs = topic_specs()
-    kinds = ("frames", "results", "states", "labels", "drift", "heads", "dlq")
+    kinds = ("frames", "results", "states", "labels", "embeddings", "drift", "heads", "dlq")
     assert [spec.name for spec in specs] == [f"clearline.{kind}.v1" for kind in kinds]
     assert {spec.name.split(".")[1] for spec in specs if spec.cleanup == "compact"} == {"states", "heads"}
 
