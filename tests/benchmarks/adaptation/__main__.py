@@ -1,6 +1,6 @@
 """Prints the table of ADAPTATION.md: `python -m tests.benchmarks.adaptation [--size full] [PART ...]`.
 
-Parts: detect, recover, poison, bad-head, kill, overhead, swap; all of them where none is named.
+Parts: detect, recover, poison, bad-head, kill, loop-cost, overhead, swap; all of them where none is named.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import structlog
 
-from tests.benchmarks.adaptation import costing, detecting, killing, poisoning, recovering
+from tests.benchmarks.adaptation import costing, detecting, killing, loop_cost, poisoning, recovering
 from tests.benchmarks.adaptation.encoded import encoded_setting
 from tests.benchmarks.adaptation.rows import Row
 from tests.workers.adaptation.world import Setting
@@ -46,6 +46,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("parts", nargs="*", metavar="PART")
     parser.add_argument("--size", choices=sorted(SIZES), default="small")
+    parser.add_argument("--kills", type=int, help="instead of what the size says")
+    parser.add_argument("--poisons", type=int, help="runs of each kind, instead of what the size says")
     given = parser.parse_args()
     structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
     size = SIZES[given.size]
@@ -59,9 +61,10 @@ def main() -> None:
     parts: dict[str, Callable[[], Iterator[Row]]] = {
         "detect": lambda: detecting.rows(list(detecting.DRIFTS), say=say),
         "recover": lambda: recovering.rows(list(size.labels), say=say),
-        "poison": lambda: poisoning.rows(encoded(), n_each=size.poisons_each, say=say),
+        "poison": lambda: poisoning.rows(encoded(), n_each=given.poisons or size.poisons_each, say=say),
         "bad-head": lambda: poisoning.bad_heads(encoded(), n_each=size.bad_heads_each, say=say),
-        "kill": lambda: killing.rows(encoded(), times=size.kills, say=say),
+        "kill": lambda: killing.rows(encoded(), times=given.kills or size.kills, say=say),
+        "loop-cost": lambda: loop_cost.rows(say=say),
         "overhead": lambda: costing.overhead(size.overhead_s, say=say),
         "swap": lambda: costing.swap(size.swap_s, say=say),
     }

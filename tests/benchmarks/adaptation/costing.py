@@ -103,7 +103,7 @@ def _turns(line: DemoLine, seconds: float) -> dict[bool, list[float]]:
 
 def _cost_rows(spent: Spent, *, line_us: float, rates: dict[bool, list[float]], n: int, left_out: int) -> Iterator[Row]:
     loop_us, shadow_us, charts_us = (spent.us(one) for one in (spent.loop_s, spent.shadow_s, spent.charts_s))
-    ratios = [a / b for a, b in zip(rates[True], rates[False], strict=False)]
+    ratios = [a / b for a, b in zip(rates[True], rates[False], strict=False) if b > 0.0]
     quartiles = ", ".join(f"{q:.3f}" for q in np.quantile(ratios, (0.25, 0.5, 0.75)))
     told = f"{quartiles} over {n} turns ({np.median(rates[True]):.0f} against {np.median(rates[False]):.0f} parts/s)"
     yield Row(

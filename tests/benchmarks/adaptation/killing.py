@@ -21,7 +21,8 @@ from tests.benchmarks.adaptation.encoded import ENCODED_BLUR
 from tests.benchmarks.adaptation.rows import Row
 from tests.workers.adaptation.world import BATCH, Setting, World
 
-SOON_S, LATE_S = 0.1, 4.0  # between a start and its kill
+SOON_S, LATE_S = 0.1, 2.5  # between a start and its kill
+GAP_S = 2.0  # of simulated time between lives: a hundred of them are not to be an hour
 CHANGES = 25  # kills between blur and a healthy line
 MOST_BATCHES = 5_000
 
@@ -66,7 +67,7 @@ def _drive(path: Path, setting: Setting, drift: object) -> None:
     """In the child: a line with its loop until it is killed."""
     code = 1
     try:
-        world = World(path, setting=setting)
+        world = World(path, setting=setting, gap_s=GAP_S)
         for _ in range(MOST_BATCHES):
             world.feed(BATCH, drift=drift)  # type: ignore[arg-type]
             world.keep_truth()

@@ -14,7 +14,7 @@ from pipeline.adaptation.lifecycle.states import State
 from pipeline.errors import SinkError
 from pipeline.heads import registry
 from tests.adaptation.streams import Drift
-from tests.workers.adaptation.world import BLUR, CLASSES, World
+from tests.workers.adaptation.world import BATCH, BLUR, CLASSES, World
 from workers.adaptation_requests import RequestKind, submit
 
 ENDS = (State.PROBATION, State.COOLDOWN, State.HOLD, State.APPROVAL)
@@ -152,6 +152,22 @@ def test_another_product_is_no_drift_and_the_first_one_is_watched_again_when_it_
     assert world.loop.is_charted
     world.feed(LONG, drift=BLUR, until=(State.DIAGNOSE,))
     assert world.state is State.DIAGNOSE
+
+
+def test_a_lamp_that_fails_while_people_label_blocks_the_run_and_what_they_said_is_kept(world: World) -> None:
+    world.feed(210 * BATCH)  # until the pictures of a healthy camera are known
+    world.feed(LONG, drift=BLUR, until=(State.LABELLING,))
+    n_labels = world.n_labels
+    world.dark = True
+    world.feed(5_000, drift=BLUR, until=(State.BLOCKED, State.TRAINING), people=False)
+    assert world.state is State.BLOCKED
+    world.feed(3_000, drift=BLUR)
+    assert world.state is State.BLOCKED
+    assert registry.versions(world.heads) == (1,), "nothing is fitted on what a broken camera shows"
+    assert len(list(world.loop.asking.store.labels.since(0.0))) >= n_labels
+    world.dark = False
+    world.feed(8_000, until=(State.MONITORING,))
+    assert world.state is State.MONITORING
 
 
 def test_frozen_means_that_nothing_moves_until_somebody_thaws(world: World) -> None:

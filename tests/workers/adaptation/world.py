@@ -114,6 +114,8 @@ class World:
     setting: Setting = field(default_factory=lambda: SYNTHETIC)
     good: tuple[str, ...] = ()  # instead of the setting's
     honeypots: bool = True  # there are pictures of parts of known class
+    dark: bool = False  # the lamp is out
+    gap_s: float = GAP_S
     n_labels: int = 0
 
     def __post_init__(self) -> None:
@@ -164,7 +166,7 @@ class World:
         if path.is_file():
             kept = json.loads(path.read_bytes())
             self.truth.update(kept["truth"])
-            self.clock.now = kept["now"] + GAP_S
+            self.clock.now = kept["now"] + self.gap_s
             self._next = kept["next"] + GAP_PARTS
 
     @property
@@ -256,7 +258,7 @@ class World:
             FrameRef("cap-01", 7, first + i, "full", now + i * 0.05, "host", received_at=0.0) for i in range(BATCH)
         )
         self._next += BATCH
-        pixels = self._pixels.integers(0, 200, (BATCH, SIDE, SIDE, 3), dtype=np.uint8)
+        pixels = self._pixels.integers(0, 200, (BATCH, SIDE, SIDE, 3), dtype=np.uint8) // (20 if self.dark else 1)
         live = self.live
         scores = live.head.score(Features(image=x))
         batch = Batch(pixels, refs, (None,) * BATCH, 0.0, 0)
