@@ -13,7 +13,9 @@ from starlette.types import ASGIApp
 from pipeline.batcher import Batcher
 from pipeline.encoders.build import EncoderBundle
 from pipeline.encoders.ladder import landmarks, measure_cost
+from pipeline.interfaces import Sink
 from pipeline.types import Batch, Features, Prediction, Scores
+from workers.captures import Feed
 from workers.clock import SystemClock
 from workers.config import LineConfig, load_config
 from workers.config_cameras import CameraConfig
@@ -47,21 +49,13 @@ class Pipeline:
             print(prediction.label, prediction.confidence)
     """
 
-    def __init__(
-        self,
-        config: LineConfig,
-        *,
-        carried: Sequence[CameraConfig] = (),
-        recalibrates: bool = True,
-        say: Say = quiet,
-    ) -> None:
+    def __init__(self, config: LineConfig, *, carried: Sequence[CameraConfig] = (), say: Say = quiet) -> None:
         """Build and check every part, start none. Raises the exact ClearlineError of what does not fit.
 
-        `carried` are cameras whose frames come over a topic: their regions are cut here. `recalibrates` False leaves
-        adaptation to another process, which is sent what is decided here.
+        `carried` are cameras whose frames come over a topic: their regions are cut here, and adaptation is left to
+        another process, `worker recalibrate`, which is sent what is decided.
         """
-        self._config = config
-        self._stopped = False
+        self._config, self._stopped = config, False
         capture_clock = SystemClock()
         metrics = self._metrics = Metrics(clock=capture_clock, version=version("clearline"))
         self.adaptation: AdaptationLoop | None = None
@@ -76,8 +70,6 @@ class Pipeline:
         batcher, self.encoder_frames_per_second = _measured_batcher(config, encoder=encoder)
         self._results = ResultsSink()
         feeds = open_feeds(config, carried=carried, encoder=encoder, clock=capture_clock, metrics=metrics)
-        sources = [feed.source for feed in feeds]
-        sinks = open_sinks(config, clock=capture_clock, metrics=metrics, sources=sources, carried=carried)
         self._wall = Wall(clock=capture_clock)
         self._first = open_first_pictures(config, carried=carried, head=opened.live.head, clock=capture_clock)
         tap = self._make_tap()
@@ -86,17 +78,21 @@ class Pipeline:
             encoder=encoder.image,
             live=opened.live,
             batcher=batcher,
-            sinks=[*sinks, self._results],
+            sinks=[*self._sinks(feeds, carried=carried, clock=capture_clock), self._results],
             metrics=metrics,
             capture_clock=capture_clock,
             queue_batches=config.batching.queue_frames,
             publish_pace_s=publish_pace_s(config),
             tap=self._told_of_batches(tap),
-            beside=self._beside(tap, encoder=encoder, live=opened.live, recalibrates=recalibrates),
+            beside=self._beside(tap, encoder=encoder, live=opened.live, recalibrates=not carried),
         )
         metrics.bind_ready(lambda: not self.line.unready())
         metrics.bind_readings(gpu_memory)
         self.server = self._served(encoder, clock=capture_clock)
+
+    def _sinks(self, feeds: Sequence[Feed], *, carried: Sequence[CameraConfig], clock: SystemClock) -> list[Sink]:
+        sources = [feed.source for feed in feeds]
+        return open_sinks(self._config, clock=clock, metrics=self._metrics, sources=sources, carried=carried)
 
     def _tell_of_head(self) -> None:
         """What is live, and whether the promised share of escapes is certified."""

@@ -69,10 +69,7 @@ def test_what_was_decided_comes_out_of_the_topic_in_order_and_once(kafka_broker:
     reading = threading.Thread(target=receiver.run, daemon=True)
     reading.start()
     wait_for(lambda: receiver.failing is None)
-    foreign = KafkaProducer(bootstrap_servers=kafka_broker.bootstrap)
-    foreign.send(topic, b"no batch")
-    foreign.flush()
-    foreign.close()
+    send_one(kafka_broker, topic, b"no batch")
     tap, looks = Tap(clock=clock), list[None]()
     for first in range(0, 20 * N, N):
         tap.batches.put(make_seen(first=first), lane=LANE)
@@ -93,6 +90,13 @@ def test_what_was_decided_comes_out_of_the_topic_in_order_and_once(kafka_broker:
     assert got == list(range(20 * N))
     assert len(unreadable) == 1
     assert looks
+
+
+def send_one(broker: KafkaBroker, topic: str, value: bytes) -> None:
+    foreign = KafkaProducer(bootstrap_servers=broker.bootstrap)
+    foreign.send(topic, value)
+    foreign.flush()
+    foreign.close()
 
 
 def _sequences(batches: Channel[Seen]) -> list[int]:
@@ -151,7 +155,7 @@ def recalibration(config: LineConfig) -> Iterator[RecalibrationPipeline]:
 
 @pytest.fixture
 def inference(config: LineConfig) -> Iterator[Pipeline]:
-    one = Pipeline(as_inference(config), carried=config.cameras, recalibrates=False)
+    one = Pipeline(as_inference(config), carried=config.cameras)
     one.start()
     yield one
     one.stop()
