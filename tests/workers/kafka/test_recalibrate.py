@@ -178,7 +178,7 @@ def test_a_line_of_two_processes_records_and_takes_its_head_from_the_loop(
     wait_for(lambda: not recalibration.line.unready())
     send_frames(config, n=N_FRAMES)
     wait_for(lambda: recalibration.line.n_parts == N_FRAMES)
-    assert inference.line.ledger.total().delivered == N_FRAMES
+    wait_for(lambda: inference.line.ledger.total().delivered == N_FRAMES)
     assert recalibration.loop.state.state is State.COMMISSIONING
     assert (inference.head.version, inference.adaptation) == (2, None)
     heads = config.head.registry / config.head.name
@@ -189,6 +189,7 @@ def test_a_line_of_two_processes_records_and_takes_its_head_from_the_loop(
     wait_for(lambda: inference.line.live.safe)
     send_frames(config, n=N_FRAMES)
     wait_for(lambda: recalibration.line.n_parts == 2 * N_FRAMES)
+    wait_for(lambda: inference.line.ledger.total().delivered == 2 * N_FRAMES)
     last = inference.line.last_result("cap-01")
     assert last is not None
     assert last.head_version == 1
