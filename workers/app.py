@@ -51,21 +51,13 @@ class Pipeline:
             print(prediction.label, prediction.confidence)
     """
 
-    def __init__(
-        self,
-        config: LineConfig,
-        *,
-        carried: Sequence[CameraConfig] = (),
-        recalibrates: bool = True,
-        say: Say = quiet,
-    ) -> None:
+    def __init__(self, config: LineConfig, *, carried: Sequence[CameraConfig] = (), say: Say = quiet) -> None:
         """Build and check every part, start none. Raises the exact ClearlineError of what does not fit.
 
-        `carried` are cameras whose frames come over a topic: their regions are cut here. `recalibrates` False leaves
-        adaptation to another process, which is sent what is decided here.
+        `carried` are cameras whose frames come over a topic: their regions are cut here, and adaptation is left to
+        another process, `worker recalibrate`, which is sent what is decided.
         """
-        self._config = config
-        self._stopped = False
+        self._config, self._stopped = config, False
         capture_clock = SystemClock()
         metrics = self._metrics = Metrics(clock=capture_clock, version=version("clearline"))
         self.adaptation: AdaptationLoop | None = None
@@ -81,9 +73,7 @@ class Pipeline:
         self._results = ResultsSink()
         self._wall, self._drift = Wall(clock=capture_clock), DriftFacts(clock=capture_clock)
         self._first = open_first_pictures(config, carried=carried, head=opened.live.head, clock=capture_clock)
-        self.line = self._line(
-            encoder, batcher=batcher, live=opened.live, carried=carried, recalibrates=recalibrates, clock=capture_clock
-        )
+        self.line = self._line(encoder, batcher=batcher, live=opened.live, carried=carried, clock=capture_clock)
         metrics.bind_ready(lambda: not self.line.unready())
         metrics.bind_readings(gpu_memory)
         self.server = self._served(encoder, clock=capture_clock)
@@ -95,7 +85,6 @@ class Pipeline:
         batcher: Batcher,
         live: LiveHead,
         carried: Sequence[CameraConfig],
-        recalibrates: bool,
         clock: SystemClock,
     ) -> Line:
         """From the sources to the sinks, built stopped."""
@@ -118,7 +107,7 @@ class Pipeline:
             queue_batches=config.batching.queue_frames,
             publish_pace_s=publish_pace_s(config),
             tap=self._told_of_batches(tap),
-            beside=self._beside(tap, encoder=encoder, live=live, recalibrates=recalibrates),
+            beside=self._beside(tap, encoder=encoder, live=live, recalibrates=not carried),
             parts=open_parts(config, carried=carried, metrics=metrics),
             ledger=ledger,
         )

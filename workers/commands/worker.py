@@ -40,7 +40,6 @@ def infer(*, config: Config, seconds: Seconds = None, as_json: Json = False) -> 
     pipeline = Pipeline(
         as_inference(loaded),
         carried=loaded.cameras,
-        recalibrates=False,
         say=lambda line: console.print(line, style="dim"),
     )
     run_and_report(pipeline, console=console, seconds=seconds, as_json=as_json, title=str(config))

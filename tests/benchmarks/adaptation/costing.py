@@ -18,6 +18,9 @@ from tests.benchmarks.adaptation.rows import Row
 from workers.adaptation.tap import Seen
 from workers.adaptation.trial import Trial
 from workers.commands.drift_demo_line import REFERENCE_PARTS, DemoLine, render
+from workers.commands.head import fit_folder
+from workers.inference import LiveHead
+from workers.opening import open_head
 
 PICTURES = 400
 TURN_S, SETTLE_S = 3.0, 0.5
@@ -129,71 +132,68 @@ def _cost_rows(spent: Spent, *, line_us: float, rates: dict[bool, list[float]], 
     )
 
 
+class Swapping:
+    """A line at full load whose head changes every second, or not; what it delivered and how long that took."""
+
+    def __init__(self, line: DemoLine) -> None:
+        self._line, self._heads = line, _two_heads(line)
+        self.on = False
+        self.taken: dict[bool, list[float]] = {True: [], False: []}
+        self.turns: dict[bool, list[float]] = {True: [], False: []}  # p99 of each, s
+        self.versions: list[tuple[int, float, float]] = []  # of a result, and its batch's start and end
+        self.began: list[tuple[int, float]] = [(1, 0.0)]  # version, from when it may be met
+        self._deliver = line.tallying.deliver
+        line.tallying.deliver = self._delivered  # type: ignore[method-assign]
+
+    def _delivered(self, predictions: Sequence[Prediction]) -> None:
+        self.taken[self.on].extend(one.decided_at - one.ref.received_at for one in predictions)
+        self.versions.extend((p.head_version, p.decided_at - p.timing.infer_s, p.decided_at) for p in predictions)
+        self._deliver(predictions)
+
+    def turn(self) -> None:
+        """Four seconds with swaps, or without."""
+        self.on = not self.on
+        first = len(self.taken[self.on])
+        for number in range(4):
+            if self.on:
+                head = self._heads[number % 2]
+                self.began.append((head.decider.identity.version, time.monotonic()))
+                self._line.line.swap(head)
+                self.began.append((head.decider.identity.version, time.monotonic()))
+            self._line.line.wait(1.0)
+        if len(self.taken[self.on]) > first:
+            self.turns[self.on].append(float(np.quantile(self.taken[self.on][first:], 0.99)))
+
+
 def swap(seconds: float, *, say: Callable[[str], None]) -> Iterator[Row]:
     """Latency of a part, heads swapped every second and not, in turns of four seconds."""
-    taken: dict[bool, list[float]] = {True: [], False: []}
-    turns: dict[bool, list[float]] = {True: [], False: []}
-    versions: list[tuple[int, float, float]] = []
     with TemporaryDirectory() as folder:
         line = DemoLine(Path(folder), first=render(PICTURES, seed=0), labels=64, pool=True, say=say, adapt=False)
-        heads = _two_heads(line)
-        swapping = False
-        deliver = line.tallying.deliver
-
-        def timed(predictions: Sequence[Prediction]) -> None:
-            taken[swapping].extend(one.decided_at - one.ref.received_at for one in predictions)
-            versions.extend((p.head_version, p.decided_at - p.timing.infer_s, p.decided_at) for p in predictions)
-            deliver(predictions)
-
-        line.tallying.deliver = timed  # type: ignore[method-assign]
-        began = [(1, 0.0)]
+        seen = Swapping(line)
         line.line.start()
         until = time.monotonic() + seconds
         while time.monotonic() < until:
-            swapping = not swapping
-            first = len(taken[swapping])
-            for number in range(4):
-                if swapping:
-                    head = heads[number % 2]
-                    began.append((head.decider.identity.version, time.monotonic()))
-                    line.line.swap(head)
-                    began.append((head.decider.identity.version, time.monotonic()))
-                line.line.wait(1.0)
-            turns[swapping].append(float(np.quantile(taken[swapping][first:], 0.99)))
+            seen.turn()
         line.source.ended = True
         line.line.stop(timeout_s=60.0)
         counts = line.line.ledger.total()
-    wrong = _not_live(versions, began)
     lost = counts.captured - counts.delivered
-    p99 = {on: 1e3 * float(np.quantile(times, 0.99)) for on, times in taken.items()}
-    yield Row(
-        "f",
-        f"heads swapped every second for {seconds:.0f} s at full load: parts without a result",
-        "0",
-        f"{lost} of {counts.captured:,}",
-        lost == 0,
-    )
-    yield Row(
-        "f",
-        "results that name a version that was not live",
-        "0",
-        f"{wrong} of {len(versions):,}; {len(began) // 2} swaps",
-        wrong == 0,
-    )
-    ratio = float(np.median([a / b for a, b in zip(turns[True], turns[False], strict=False)]))
+    what = f"heads swapped every second for {seconds:.0f} s at full load: parts without a result"
+    yield Row("f", what, "0", f"{lost} of {counts.captured:,}", lost == 0)
+    wrong = _not_live(seen.versions, seen.began)
+    told = f"{wrong} of {len(seen.versions):,}; {len(seen.began) // 2} swaps"
+    yield Row("f", "results that name a version that was not live", "0", told, wrong == 0)
+    p99 = {on: 1e3 * float(np.quantile(times, 0.99)) for on, times in seen.taken.items()}
+    ratio = float(np.median([a / b for a, b in zip(seen.turns[True], seen.turns[False], strict=False)]))
     told = f"{p99[True]:.1f} against {p99[False]:.1f} ms ({p99[True] / p99[False]:.3f}); paired turns {ratio:.3f}"
     yield Row("f", "latency p99 with swaps over without", "<= 1.10", told, p99[True] <= 1.10 * p99[False])
 
 
-def _two_heads(line: DemoLine) -> list:
+def _two_heads(line: DemoLine) -> list[LiveHead]:
     """The live head and a second version of it, as another bundle on disk."""
-    from workers.opening import open_head
-
     folder = line.config.head.registry / line.config.head.name
     first = registry.load(folder, encoder=line.encoder.image.info)
     assert first.version == 1
-    from workers.commands.head import fit_folder
-
     fit_folder(line.config.head.registry.parent / "labelled", config=line.config, encoder=line.encoder, shots=6)
     found = []
     for version in (2, 1):

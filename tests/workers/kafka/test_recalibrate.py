@@ -69,7 +69,7 @@ def test_what_was_decided_comes_out_of_the_topic_in_order_and_once(kafka_broker:
     reading = threading.Thread(target=receiver.run, daemon=True)
     reading.start()
     wait_for(lambda: receiver.failing is None)
-    _send_no_batch(kafka_broker, topic=topic)
+    send_one(kafka_broker, topic, b"no batch")
     tap, looks = Tap(clock=clock), list[None]()
     for first in range(0, 20 * N, N):
         tap.batches.put(make_seen(first=first), lane=LANE)
@@ -92,9 +92,9 @@ def test_what_was_decided_comes_out_of_the_topic_in_order_and_once(kafka_broker:
     assert looks
 
 
-def _send_no_batch(broker: KafkaBroker, *, topic: str) -> None:
+def send_one(broker: KafkaBroker, topic: str, value: bytes) -> None:
     foreign = KafkaProducer(bootstrap_servers=broker.bootstrap)
-    foreign.send(topic, b"no batch")
+    foreign.send(topic, value)
     foreign.flush()
     foreign.close()
 
@@ -155,7 +155,7 @@ def recalibration(config: LineConfig) -> Iterator[RecalibrationPipeline]:
 
 @pytest.fixture
 def inference(config: LineConfig) -> Iterator[Pipeline]:
-    one = Pipeline(as_inference(config), carried=config.cameras, recalibrates=False)
+    one = Pipeline(as_inference(config), carried=config.cameras)
     one.start()
     yield one
     one.stop()
@@ -178,7 +178,7 @@ def test_a_line_of_two_processes_records_and_takes_its_head_from_the_loop(
     wait_for(lambda: not recalibration.line.unready())
     send_frames(config, n=N_FRAMES)
     wait_for(lambda: recalibration.line.n_parts == N_FRAMES)
-    assert inference.line.ledger.total().delivered == N_FRAMES
+    wait_for(lambda: inference.line.ledger.total().delivered == N_FRAMES)
     assert recalibration.loop.state.state is State.COMMISSIONING
     assert (inference.head.version, inference.adaptation) == (2, None)
     heads = config.head.registry / config.head.name
@@ -189,6 +189,7 @@ def test_a_line_of_two_processes_records_and_takes_its_head_from_the_loop(
     wait_for(lambda: inference.line.live.safe)
     send_frames(config, n=N_FRAMES)
     wait_for(lambda: recalibration.line.n_parts == 2 * N_FRAMES)
+    wait_for(lambda: inference.line.ledger.total().delivered == 2 * N_FRAMES)
     last = inference.line.last_result("cap-01")
     assert last is not None
     assert last.head_version == 1
