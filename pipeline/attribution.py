@@ -8,18 +8,18 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.heads import coder_explain
-from pipeline.heads.affine import AffineHead
-from pipeline.heads.blend import BlendHead
-from pipeline.heads.coder_head import CoderAdapterHead, CoderHead
-from pipeline.heads.deconfusion import DeconfusionHead
-from pipeline.heads.evidence import Evidence, SupportIndex, TextIndex
+from pipeline.heads.auto.blend import BlendHead
+from pipeline.heads.bundles.evidence import Evidence, SupportIndex, TextIndex
+from pipeline.heads.coder import explain as coder_explain
+from pipeline.heads.coder.head import CoderAdapterHead, CoderHead
+from pipeline.heads.deconfusion.head import DeconfusionHead
+from pipeline.heads.deconfusion.shared import DeconfusionSharedHead
 from pipeline.heads.fitted import AnyHead
-from pipeline.heads.kernel_heads import KernelHead, kernel
 from pipeline.heads.mixed_prior import AnyPrior, MixedPrior
-from pipeline.heads.prototype import PrototypeHead
-from pipeline.heads.shared import DeconfusionSharedHead
-from pipeline.heads.zero_shot import ZeroShotHead, unit_rows
+from pipeline.heads.simple.affine import AffineHead
+from pipeline.heads.simple.kernel_heads import KernelHead, kernel
+from pipeline.heads.simple.prototype import PrototypeHead
+from pipeline.heads.simple.zero_shot import ZeroShotHead, unit_rows
 from pipeline.types import Features, Float32Array
 
 Array = npt.NDArray[np.float64]

@@ -25,7 +25,7 @@ import numpy as np
 from pipeline.attribution import Question, Shares, SupportShare, TextShare, shares_of
 from pipeline.decision.probabilities import softmax
 from pipeline.errors import DataError
-from pipeline.heads.evidence import Evidence
+from pipeline.heads.bundles.evidence import Evidence
 from pipeline.heads.fitted import AnyHead
 from pipeline.types import Features
 

@@ -7,11 +7,11 @@ from dataclasses import replace
 from pipeline.adaptation.drift.blocks import CHARTS
 from pipeline.adaptation.lifecycle.states import State
 from tests.making import make_prediction
-from workers.metrics import Metrics, Reading
-from workers.metrics_adaptation import ADAPTATION
-from workers.metrics_archive import ARCHIVE
-from workers.metrics_parts import PARTS
-from workers.metrics_spec import PREFIX
+from workers.metrics.adaptation import ADAPTATION
+from workers.metrics.archive import ARCHIVE
+from workers.metrics.parts import PARTS
+from workers.metrics.registry import Metrics, Reading
+from workers.metrics.spec import PREFIX
 
 VALUES = {  # of the labels of the adaptation loop
     "source": ("cap-01",),

@@ -34,7 +34,7 @@ from workers.kafka.packing import Packer, Topics
 from workers.kafka.producer import ParcelProducer
 from workers.ledger import Ledger
 from workers.line import Line
-from workers.metrics import Metrics
+from workers.metrics.registry import Metrics
 from workers.part_decisions import PartsPlan
 from workers.sinks.kafka import KafkaDestination, KafkaSink, TransactionalKafkaSink
 from workers.sources.kafka import KafkaSource

@@ -10,7 +10,7 @@ import yaml
 from pipeline.simulation.line import SimulatedLine
 from workers.commands.demo import render_labelled
 from workers.commands.head import fit_folder
-from workers.config import LineConfig, load_config
+from workers.config.line import LineConfig, load_config
 
 ROOT = Path(__file__).resolve().parent.parent
 TEXTS = ROOT / "configs" / "texts" / "demo.yaml"

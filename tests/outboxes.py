@@ -13,8 +13,8 @@ from pipeline.types import DeadLetter, Prediction
 from tests.fakes import FakeClock
 from tests.making import make_prediction
 from workers.backoff import Backoff
-from workers.outbox import OutboxSink
-from workers.outbox_store import Parcel
+from workers.outbox.sink import OutboxSink
+from workers.outbox.store import Parcel
 
 BACKOFF_CAP_S = 5.0
 

@@ -13,19 +13,19 @@ from starlette.types import ASGIApp
 from pipeline.batcher import Batcher
 from pipeline.encoders.build import EncoderBundle
 from pipeline.encoders.ladder import landmarks, measure_cost
-from pipeline.heads import registry
+from pipeline.heads.bundles import registry
 from pipeline.types import Batch, Features, Prediction, Scores
 from workers.clock import SystemClock
-from workers.config import LineConfig, load_config
-from workers.config_cameras import CameraConfig
+from workers.config.cameras import CameraConfig
+from workers.config.line import LineConfig, load_config
 from workers.gpu_memory import gpu_memory
 from workers.inference import LiveHead, TapLike
 from workers.ledger import Ledger
 from workers.line import Beside, Line, Say, quiet
-from workers.metrics import Metrics
-from workers.opening import open_encoder, open_feeds, open_head, open_sinks, publish_pace_s
-from workers.opening_parts import OpenedTriggers, open_parts
-from workers.opening_review import RunningLine, open_first_pictures, open_review
+from workers.metrics.registry import Metrics
+from workers.opening.line import open_encoder, open_feeds, open_head, open_sinks, publish_pace_s
+from workers.opening.parts import OpenedTriggers, open_parts
+from workers.opening.review import RunningLine, open_first_pictures, open_review
 from workers.review.drift_facts import DriftFacts
 from workers.server import StatusServer
 from workers.sinks.results import ResultsSink
@@ -34,7 +34,7 @@ from workers.wall import Wall
 if TYPE_CHECKING:
     from workers.adaptation.loop import AdaptationLoop
     from workers.adaptation.tap import Tap
-    from workers.opening_kafka import AdaptationTopics
+    from workers.opening.kafka import AdaptationTopics
 
 SERVER_STOP_S = 1.0
 
@@ -141,7 +141,7 @@ class Pipeline:
         """The loop, or the way to it; without adaptation only the registry is followed."""
         if tap is not None and recalibrates:
             return self._adaptation(tap, encoder=encoder)
-        from workers.opening_recalibration import open_follower, open_sender
+        from workers.opening.recalibration import open_follower, open_sender
 
         follower = open_follower(self._config, encoder=encoder, live=live, swap=self._swap)
         if tap is None:
@@ -149,8 +149,8 @@ class Pipeline:
         return open_sender(self._config, tap=tap, follower=follower, clock=SystemClock(), metrics=self._metrics)
 
     def _adaptation(self, tap: Tap, *, encoder: EncoderBundle) -> AdaptationLoop:
-        from workers.opening_adaptation import open_adaptation
-        from workers.opening_recalibration import open_topics
+        from workers.opening.adaptation import open_adaptation
+        from workers.opening.recalibration import open_topics
 
         self._topics = open_topics(self._config, encoder=encoder)
         self.adaptation = open_adaptation(

@@ -13,7 +13,7 @@ from workers.capture import Capture, Cut, Item, SourceState
 from workers.channel import Channel
 from workers.clock import SystemClock
 from workers.ledger import Counts, Ledger
-from workers.metrics import Metrics
+from workers.metrics.registry import Metrics
 
 SETTLE_S = 3.0  # for a source to make its last acknowledgements durable
 

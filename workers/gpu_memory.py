@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterator
 from typing import Any
 
-from workers.metrics import Reading
+from workers.metrics.registry import Reading
 
 
 def gpu_memory() -> Iterator[Reading]:

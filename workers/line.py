@@ -15,7 +15,7 @@ from workers.channel import Channel
 from workers.clock import SystemClock
 from workers.inference import Inference, LiveHead, TapLike
 from workers.ledger import Counts, Ledger
-from workers.metrics import Metrics
+from workers.metrics.registry import Metrics
 from workers.part_decisions import PartsPlan
 from workers.publish import Outcome, Publish
 from workers.quality import Quality

@@ -13,7 +13,7 @@ from pipeline.adaptation.drift.spc import ShareBounds, clopper_pearson, laney_li
 from pipeline.decision import Decider
 from pipeline.decision.costs import CostMatrix
 from pipeline.types import Decision, Float32Array, Prediction
-from workers.metrics import Reading
+from workers.metrics.registry import Reading
 
 SUBGROUP_PARTS = 500  # at 1 % of rejects five in each, the least that binomial limits bear
 N_SUBGROUPS = 50  # before the newest, that its limits are made from

@@ -17,7 +17,7 @@ from starlette.routing import Mount, Route
 from starlette.types import ASGIApp
 
 from pipeline.errors import SinkError
-from workers.metrics import Metrics
+from workers.metrics.registry import Metrics
 
 Check = Callable[[], tuple[bool, list[str]]]  # fine or not, and the reasons why not
 

@@ -16,7 +16,7 @@ from model_quality import MODEL_QUALITY
 from panels import DATASOURCE, Dashboard, Panel, Query, families, panel_json
 from pipeline_flow import PIPELINE_FLOW
 
-from workers.metrics_catalogue import CATALOGUE, PREFIX, MetricSpec
+from workers.metrics.catalogue import CATALOGUE, PREFIX, MetricSpec
 
 FOLDER = Path(__file__).with_name("dashboards")
 SCHEMA_VERSION = 41

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from workers.metrics_catalogue import CATALOGUE, PREFIX, MetricSpec
+from workers.metrics.catalogue import CATALOGUE, PREFIX, MetricSpec
 
 DATASOURCE = {"type": "prometheus", "uid": "clearline-prometheus"}
 PROCESS = {  # what the Prometheus client itself exposes of a process
@@ -108,7 +108,7 @@ def _spec(name: str, *, expr: str) -> MetricSpec:
     base = re.sub(r"_(bucket|sum|count)$", "", name)
     spec = _BY_NAME.get(name) or _BY_NAME.get(base)
     if spec is None or (spec.kind == "histogram") != (name != spec.name):
-        raise UnknownMetricError(f"{expr}: expected a metric of workers/metrics_catalogue.py, got {name}")
+        raise UnknownMetricError(f"{expr}: expected a metric of workers/metrics/catalogue.py, got {name}")
     return spec
 
 
@@ -116,7 +116,7 @@ def about(panel: Panel) -> MetricSpec:
     """The family whose meaning the panel has. Raises UnknownMetricError."""
     spec = _BY_NAME.get(PREFIX + panel.about) or _BY_NAME.get(f"{PREFIX}{panel.about}_total")
     if spec is None:
-        raise UnknownMetricError(f"expected a metric of workers/metrics_catalogue.py, got {panel.about}")
+        raise UnknownMetricError(f"expected a metric of workers/metrics/catalogue.py, got {panel.about}")
     return spec
 
 

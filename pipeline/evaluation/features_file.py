@@ -13,11 +13,11 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.errors import DataError
-from pipeline.heads.coder import Kind, text_rows
-from pipeline.heads.coder_head import CoderHead, make_coder_head
+from pipeline.heads.coder.coding import Kind, text_rows
+from pipeline.heads.coder.head import CoderHead, make_coder_head
 from pipeline.heads.mixed_prior import has_text
+from pipeline.heads.simple.zero_shot import ZeroShotHead, unit_rows
 from pipeline.heads.whitening import Labels
-from pipeline.heads.zero_shot import ZeroShotHead, unit_rows
 from pipeline.types import Features, Float32Array
 
 _TRAIN = re.compile(r"^train(\d*)_x$")

@@ -8,9 +8,9 @@ import numpy as np
 
 from pipeline.errors import DataError
 from pipeline.evaluation.features_file import FeaturesFile, LabelledRows
-from pipeline.heads.coder_head import CoderHead
+from pipeline.heads.coder.head import CoderHead
 from pipeline.heads.fitted import LabelledFeatures
-from pipeline.heads.zero_shot import ZeroShotHead
+from pipeline.heads.simple.zero_shot import ZeroShotHead
 
 SPLIT_SEED = 20_261_122  # the halves never change with the seeds of the draws
 MIN_IMAGES = 4  # of a class: two to draw from, two to judge on

@@ -8,8 +8,9 @@ from dataclasses import replace
 import numpy as np
 
 from pipeline.errors import DataError
-from pipeline.heads.auto import fit_auto
-from pipeline.heads.deconfusion_fit import FUSIONS, fit_deconfusion
+from pipeline.heads.auto.policy import fit_auto
+from pipeline.heads.deconfusion.fit import FUSIONS, fit_deconfusion
+from pipeline.heads.deconfusion.shared_fit import fit_deconfusion_shared
 from pipeline.heads.fitted import FittedHead, Judged, LabelledFeatures, Material, held_out_of
 from pipeline.heads.folds import Folds, make_folds
 from pipeline.heads.kinds import KINDS as CLOSED_FORM
@@ -17,7 +18,6 @@ from pipeline.heads.kinds import fit_closed_form
 from pipeline.heads.mixed_prior import fit_prior
 from pipeline.heads.novelty import NoveltyFit, fit_novelty
 from pipeline.heads.report import fit_report
-from pipeline.heads.shared_fit import fit_deconfusion_shared
 
 DECONFUSION = {"deconfusion": fit_deconfusion, "deconfusion_shared": fit_deconfusion_shared}
 KINDS = ("auto", *DECONFUSION, *CLOSED_FORM)

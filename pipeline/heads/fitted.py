@@ -9,16 +9,16 @@ import numpy as np
 
 from pipeline.decision.held_out import HeldOut
 from pipeline.decision.unknown import text_margin
-from pipeline.heads.affine import AffineHead
-from pipeline.heads.blend import BlendHead
-from pipeline.heads.coder_head import CoderAdapterHead, CoderHead
-from pipeline.heads.deconfusion import DeconfusionHead
-from pipeline.heads.kernel_heads import KernelHead
-from pipeline.heads.prototype import PrototypeHead
+from pipeline.heads.auto.blend import BlendHead
+from pipeline.heads.coder.head import CoderAdapterHead, CoderHead
+from pipeline.heads.deconfusion.head import DeconfusionHead
+from pipeline.heads.deconfusion.shared import DeconfusionSharedHead
 from pipeline.heads.report import FitReport
-from pipeline.heads.shared import DeconfusionSharedHead
+from pipeline.heads.simple.affine import AffineHead
+from pipeline.heads.simple.kernel_heads import KernelHead
+from pipeline.heads.simple.prototype import PrototypeHead
+from pipeline.heads.simple.zero_shot import ZeroShotHead
 from pipeline.heads.whitening import Labels
-from pipeline.heads.zero_shot import ZeroShotHead
 from pipeline.types import Features, Float32Array
 
 AnyHead = (

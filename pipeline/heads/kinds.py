@@ -9,25 +9,25 @@ from typing import Any
 import numpy as np
 
 from pipeline.errors import DataError
+from pipeline.heads.auto.pool import fit_pool_head
 from pipeline.heads.calibration import fit_temperature
-from pipeline.heads.coder import class_sums
-from pipeline.heads.coder_gram import text_gram
-from pipeline.heads.coder_head import CoderAdapterHead, CoderHead, make_coder_head
-from pipeline.heads.coder_neighbours import choose_neighbours, neighbour_curve
-from pipeline.heads.coder_rerank import choose_gamma, pair_evidence
-from pipeline.heads.coder_search import choose_adapter
-from pipeline.heads.coder_weights import tune_text_weights
+from pipeline.heads.coder.coding import class_sums
+from pipeline.heads.coder.gram import text_gram
+from pipeline.heads.coder.head import CoderAdapterHead, CoderHead, make_coder_head
+from pipeline.heads.coder.neighbours import choose_neighbours, neighbour_curve
+from pipeline.heads.coder.rerank import choose_gamma, pair_evidence
+from pipeline.heads.coder.search import choose_adapter
+from pipeline.heads.coder.weights import tune_text_weights
 from pipeline.heads.fitted import AnyHead, Judged, LabelledFeatures, Material, take_rows
 from pipeline.heads.folds import Folds
-from pipeline.heads.gda import fit_gda, spread
-from pipeline.heads.kernel_ridge import fit_kernel_ridge
-from pipeline.heads.linear import fit_linear
 from pipeline.heads.mixed_prior import fit_prior
-from pipeline.heads.pool import fit_pool_head
-from pipeline.heads.prior_probe import fit_prior_probe
-from pipeline.heads.prototype import fit_prototypes
-from pipeline.heads.tip_adapter import fit_tip_adapter
-from pipeline.heads.zero_shot import unit_rows
+from pipeline.heads.simple.gda import fit_gda, spread
+from pipeline.heads.simple.kernel_ridge import fit_kernel_ridge
+from pipeline.heads.simple.linear import fit_linear
+from pipeline.heads.simple.prior_probe import fit_prior_probe
+from pipeline.heads.simple.prototype import fit_prototypes
+from pipeline.heads.simple.tip_adapter import fit_tip_adapter
+from pipeline.heads.simple.zero_shot import unit_rows
 
 TEMPERATURE_SPREAD = 1.5  # of log T around the spread of the logits: heads differ in their units
 ONE_SHOT_TEMPERATURE = 0.35  # of standardised logits, where nothing can be held out

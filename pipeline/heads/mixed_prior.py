@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.heads.deconfusion import Prior
-from pipeline.heads.prototype import PrototypeHead, fit_prototypes, leave_one_out_cosines
+from pipeline.heads.deconfusion.head import Prior
+from pipeline.heads.simple.prototype import PrototypeHead, fit_prototypes, leave_one_out_cosines
+from pipeline.heads.simple.zero_shot import ZeroShotHead, plain_scores, unit_rows
 from pipeline.heads.whitening import TINY, Labels
-from pipeline.heads.zero_shot import ZeroShotHead, plain_scores, unit_rows
 from pipeline.types import Features, Float32Array, Scores
 
 LONE_OWN_COSINE = 0.5  # of the way from the rivals' mean to 1: own cosine where no image of a class can be left out

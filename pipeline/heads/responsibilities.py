@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.heads.affine import Array
+from pipeline.heads.simple.affine import Array
 from pipeline.heads.whitening import TINY
 
 BALANCE_ROUNDS = 15

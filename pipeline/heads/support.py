@@ -12,7 +12,7 @@ import numpy as np
 
 from pipeline.encoders.ladder import as_batch, choose_bucket
 from pipeline.errors import BadFrame, DataError
-from pipeline.heads.feature_cache import FeatureCache
+from pipeline.heads.bundles.feature_cache import FeatureCache
 from pipeline.heads.fitted import LabelledFeatures
 from pipeline.interfaces import Encoder
 from pipeline.types import Features, UInt8Array

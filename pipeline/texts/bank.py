@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from pipeline.heads.zero_shot import ZeroShotHead, class_prototypes
+from pipeline.heads.simple.zero_shot import ZeroShotHead, class_prototypes
 from pipeline.interfaces import TextEncoder
 from pipeline.texts.dictionary import TextDictionary
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pipeline.heads.coder import FloatArray, Kind, code
+from pipeline.heads.coder.coding import FloatArray, Kind, code
 from pipeline.texts.coding import CodedTexts
 from pipeline.texts.dictionary import TextDictionary
 from pipeline.texts.entries import TextKind

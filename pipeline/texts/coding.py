@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from pipeline.errors import DataError
-from pipeline.heads.coder import FloatArray, Kind, TextRows, unit
-from pipeline.heads.coder_rerank import PairVectors, pair_vectors
+from pipeline.heads.coder.coding import FloatArray, Kind, TextRows, unit
+from pipeline.heads.coder.rerank import PairVectors, pair_vectors
 from pipeline.interfaces import TextEncoder
 from pipeline.texts.dictionary import ClassTexts, TextDictionary
 from pipeline.types import Float32Array

@@ -9,10 +9,10 @@ from typing import TypeVar, cast
 import numpy as np
 
 from pipeline.errors import DataError
-from pipeline.heads.coder import FloatArray, unit
-from pipeline.heads.coder_edit import adapter_with_text, adapter_without_text, with_text, without_text
-from pipeline.heads.coder_head import CoderAdapterHead, CoderHead
-from pipeline.heads.coder_rerank import PairVectors, pair_vectors
+from pipeline.heads.coder.coding import FloatArray, unit
+from pipeline.heads.coder.edit import adapter_with_text, adapter_without_text, with_text, without_text
+from pipeline.heads.coder.head import CoderAdapterHead, CoderHead
+from pipeline.heads.coder.rerank import PairVectors, pair_vectors
 from pipeline.interfaces import TextEncoder
 from pipeline.texts.coding import Sentence, one_to_one_of, sentences_of
 from pipeline.texts.dictionary import TextDictionary

@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.heads.calibration import fit_temperature, log_softmax
-from pipeline.heads.coder import FloatArray, Kind, TextRows, class_sums, class_vectors, heuristic_scores, unit
-from pipeline.heads.coder_gram import sums_without, sums_without_name
+from pipeline.heads.coder.coding import FloatArray, Kind, TextRows, class_sums, class_vectors, heuristic_scores, unit
+from pipeline.heads.coder.gram import sums_without, sums_without_name
 from pipeline.heads.folds import make_folds
 from pipeline.heads.whitening import Labels
 

@@ -16,7 +16,7 @@ from threadpoolctl import threadpool_limits
 
 from pipeline.heads.fit import fit_head
 from pipeline.heads.fitted import LabelledFeatures, Material
-from pipeline.heads.zero_shot import ZeroShotHead, unit_rows
+from pipeline.heads.simple.zero_shot import ZeroShotHead, unit_rows
 from pipeline.types import Features
 
 HEADS = "auto,deconfusion,deconfusion_shared,probe,gda,kernel_ridge,linear,tip,pool,prototype"

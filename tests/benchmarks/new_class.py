@@ -16,10 +16,10 @@ import torch
 
 from pipeline.evaluation.features_file import FeaturesFile, LabelledRows, load_features_file
 from pipeline.evaluation.protocol import supports
+from pipeline.heads.deconfusion.shared import DeconfusionSharedHead, with_class
 from pipeline.heads.fit import fit_head
 from pipeline.heads.fitted import LabelledFeatures, Material
-from pipeline.heads.shared import DeconfusionSharedHead, with_class
-from pipeline.heads.zero_shot import ZeroShotHead
+from pipeline.heads.simple.zero_shot import ZeroShotHead
 from pipeline.types import Features, Float32Array
 
 MEASURED = ("old before", "old after", "old, fitted anew", "new added", "new, fitted anew", "old called new")

@@ -20,10 +20,10 @@ from pipeline.evaluation.metrics import expected_calibration_error
 from pipeline.heads.calibration import fit_temperature
 from pipeline.heads.fit import fit_head
 from pipeline.heads.fitted import LabelledFeatures, Material
-from pipeline.heads.zero_shot import ZeroShotHead
+from pipeline.heads.simple.zero_shot import ZeroShotHead
 from pipeline.types import Float32Array
 from workers.commands.head_support import open_support, progress_shown
-from workers.config import load_config
+from workers.config.line import load_config
 
 N_SPLITS = 20
 TEMPERATURE_SPREAD = 1.5  # of log T, as the blend's own calibration

@@ -24,8 +24,8 @@ from pipeline.types import DeadLetter, Prediction
 from tests.making import make_prediction
 from workers.backoff import Backoff
 from workers.clock import SystemClock
-from workers.outbox import OutboxSink
-from workers.outbox_store import Parcel
+from workers.outbox.sink import OutboxSink
+from workers.outbox.store import Parcel
 
 MAX_BYTES = 4_000_000_000
 

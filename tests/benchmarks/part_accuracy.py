@@ -21,7 +21,7 @@ from pipeline.encoders.build import EncoderBundle, build_encoder
 from pipeline.evaluation.metrics import expected_calibration_error
 from pipeline.heads.fit import fit_head
 from pipeline.heads.fitted import FittedHead, LabelledFeatures, Material
-from pipeline.heads.zero_shot import ZeroShotHead
+from pipeline.heads.simple.zero_shot import ZeroShotHead
 from pipeline.parts import IntraclassCorrelation, fuse
 from pipeline.parts.correlation import ENOUGH_PARTS
 from pipeline.simulation.disturbances import Disturbance

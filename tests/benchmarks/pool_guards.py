@@ -14,9 +14,9 @@ import numpy as np
 import torch
 
 from pipeline.evaluation.features_file import LabelledRows, load_features_file
+from pipeline.heads.auto.pool_choice import MIN_COVERAGE, choose_pool
 from pipeline.heads.fit import fit_head
 from pipeline.heads.fitted import LabelledFeatures, Material
-from pipeline.heads.pool_choice import MIN_COVERAGE, choose_pool
 from pipeline.types import Float32Array
 from tests.benchmarks.make_features import arrays, encode, listed
 from tests.conftest import SHARED_DATA

@@ -22,7 +22,8 @@ from pipeline.encoders.demo_clip.measure import class_features
 from pipeline.encoders.demo_clip.renders import render_set
 from pipeline.encoders.open_clip_encoder import make_tower
 from pipeline.encoders.open_clip_model import LoadedModel, import_open_clip, load_open_clip
-from pipeline.heads.ldc import (
+from pipeline.heads.deconfusion.maf import AttentionPool, PooledMaf, StageMapMaf, TokenMaf
+from pipeline.heads.deconfusion.published import (
     PUBLISHED_BATCH_SIZE,
     PUBLISHED_CLASSIFIER_WIDTH,
     PUBLISHED_EPOCHS,
@@ -31,8 +32,7 @@ from pipeline.heads.ldc import (
     published_optimiser,
     train_step,
 )
-from pipeline.heads.maf import AttentionPool, PooledMaf, StageMapMaf, TokenMaf
-from pipeline.heads.prototype import fit_prototypes
+from pipeline.heads.simple.prototype import fit_prototypes
 from pipeline.types import Features
 from tests.tiny_models import VIT, loaded
 

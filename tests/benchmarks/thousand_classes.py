@@ -11,8 +11,8 @@ import time
 import numpy as np
 import torch
 
-from pipeline.heads.auto import fit_auto
-from pipeline.heads.zero_shot import unit_rows
+from pipeline.heads.auto.policy import fit_auto
+from pipeline.heads.simple.zero_shot import unit_rows
 from pipeline.types import Features
 
 N_CLASSES, DIM, BATCH = 1_000, 512, 64

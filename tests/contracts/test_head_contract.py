@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline.heads.bundle import Provenance, bundle_bytes, load_bundle
+from pipeline.heads.bundles.bundle import Provenance, bundle_bytes, load_bundle
 from pipeline.interfaces import Head
 from pipeline.types import Features, Scores
 from tests.fakes import FakeHead

@@ -25,7 +25,7 @@ from tests.servers.kafka import KafkaBroker
 from workers.kafka.connection import KafkaConnection
 from workers.kafka.packing import Packer, Topics
 from workers.kafka.producer import ParcelProducer
-from workers.outbox_store import Parcel
+from workers.outbox.store import Parcel
 from workers.sinks.jsonl import JsonlSink
 from workers.sinks.kafka import KafkaDestination, KafkaSink, TransactionalKafkaSink
 

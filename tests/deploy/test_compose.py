@@ -15,7 +15,7 @@ from tests.deploy.go_tools import compose_loader
 from tests.deploy.rendered import DEPLOY, LINE, Manifest, composed, stages
 from tests.deploy.test_dockerfile import EXACT, PROJECT
 from tests.servers.kafka import CACHE
-from workers.config import load_config
+from workers.config.line import load_config
 
 pytestmark = pytest.mark.timeout(900)  # the tool is built the first time
 WORKERS = ("kafka-init", "capture", "infer", "infer-gpu")

@@ -11,7 +11,7 @@ import pytest
 
 from tests.conftest import ROOT
 from tests.deploy.rendered import DEPLOY, copies, last, stages, steps_of
-from workers.config import load_config
+from workers.config.line import load_config
 
 TARGETS = ("cpu", "cuda")
 EXACT = re.compile(r"^[a-z0-9./-]+(:v?\d+\.\d+\.\d+[a-z0-9.-]*|@sha256:[0-9a-f]{64})$")

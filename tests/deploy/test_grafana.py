@@ -19,7 +19,7 @@ from tests.deploy.grafana_generator import GRAFANA, load
 from tests.lines import TEXTS, fit_head_in, simulated, write_config
 from tests.servers.prometheus import Prometheus, running_line, running_prometheus, until
 from tests.workers.test_metrics import _Balance, _exercised
-from workers.metrics import CATALOGUE
+from workers.metrics.registry import CATALOGUE
 from workers.server import StatusServer
 
 generate, panels = load()

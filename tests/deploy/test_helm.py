@@ -15,8 +15,8 @@ import yaml
 from tests.deploy.go_tools import keda_definitions
 from tests.deploy.rendered import CHART, KUBERNETES, LINE, Manifest, environment, kinds, run_helm, templated, workloads
 from tests.deploy.test_dockerfile import PROJECT
-from workers.config import load_config
-from workers.opening_kafka import frames_topic
+from workers.config.line import load_config
+from workers.opening.kafka import frames_topic
 
 pytestmark = pytest.mark.timeout(900)  # Helm is built the first time
 FOREIGN = {"keda.sh/v1alpha1", "monitoring.coreos.com/v1"}

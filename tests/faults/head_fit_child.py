@@ -12,7 +12,7 @@ from pipeline.encoders.build import EncoderBundle
 from pipeline.encoders.precision import PrecisionChoice
 from tests.fakes import FakeEncoder
 from workers.commands.head import fit_folder
-from workers.config import LineConfig, load_config
+from workers.config.line import LineConfig, load_config
 
 
 def fake_bundle() -> EncoderBundle:

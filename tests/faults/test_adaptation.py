@@ -19,7 +19,7 @@ from pipeline.batcher import Batcher
 from pipeline.decision import Decider, HeadIdentity
 from pipeline.decision.policy import DecisionPolicy
 from pipeline.encoders.ladder import measure_cost
-from pipeline.heads import registry
+from pipeline.heads.bundles import registry
 from pipeline.preprocess import Preprocessor
 from pipeline.types import Roi, SourceFrame
 from tests.conftest import ROOT
@@ -29,7 +29,7 @@ from workers.captures import Feed
 from workers.clock import SystemClock
 from workers.inference import LiveHead
 from workers.line import Line
-from workers.metrics import Metrics
+from workers.metrics.registry import Metrics
 
 KILLS = 5
 SWAPS, SWAP_S = 15, 0.2

@@ -17,8 +17,8 @@ import numpy as np
 import pytest
 
 from pipeline.errors import BundleError
-from pipeline.heads import registry
-from pipeline.heads.bundle import bundle_bytes, load_bundle
+from pipeline.heads.bundles import registry
+from pipeline.heads.bundles.bundle import bundle_bytes, load_bundle
 from pipeline.types import EncoderInfo
 from tests.conftest import ROOT
 from tests.contracts.test_head_contract import PROVENANCE

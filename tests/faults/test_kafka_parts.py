@@ -31,7 +31,7 @@ from workers.kafka.message import KafkaPosition
 from workers.kafka.packing import Packer, Topics
 from workers.kafka.producer import ParcelProducer
 from workers.line import Line
-from workers.outbox import OutboxSink
+from workers.outbox.sink import OutboxSink
 from workers.sinks.kafka import KafkaDestination
 from workers.sources.kafka import KafkaSource
 

@@ -176,7 +176,7 @@ from tests.fakes import FakeClock
 from tests.making import make_prediction
 from tests.outboxes import FileDestination
 from workers.backoff import Backoff
-from workers.outbox import OutboxSink
+from workers.outbox.sink import OutboxSink
 
 path, sequence, chance = Path(sys.argv[1]), int(sys.argv[2]), random.Random(int(sys.argv[2]))
 clock, destination = FakeClock(), FileDestination(path.parent / "received")

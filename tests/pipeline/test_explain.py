@@ -10,12 +10,12 @@ import pytest
 
 from pipeline.errors import DataError
 from pipeline.explain import Explanation, explain
-from pipeline.heads.coder import Kind
-from pipeline.heads.evidence import NO_EVIDENCE, Evidence, SupportIndex, TextIndex
+from pipeline.heads.bundles.evidence import NO_EVIDENCE, Evidence, SupportIndex, TextIndex
+from pipeline.heads.coder.coding import Kind
 from pipeline.heads.fit import fit_head
 from pipeline.heads.fitted import Material
-from pipeline.heads.kernel_heads import KernelHead, kernel
-from pipeline.heads.zero_shot import ZeroShotHead, unit_rows
+from pipeline.heads.simple.kernel_heads import KernelHead, kernel
+from pipeline.heads.simple.zero_shot import ZeroShotHead, unit_rows
 from pipeline.types import Features
 from tests.pipeline.heads.making_heads import KINDS, World, fitted, query
 

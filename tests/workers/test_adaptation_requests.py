@@ -8,9 +8,9 @@ import pytest
 
 from pipeline.errors import DataError
 from tests.fakes import FakeClock
-from workers.adaptation_files import AdaptationFiles
-from workers.adaptation_lock import AdaptationLock, held_unless_running
-from workers.adaptation_requests import RequestKind, submit, take_all, waiting
+from workers.adaptation.files import AdaptationFiles
+from workers.adaptation.lock import AdaptationLock, held_unless_running
+from workers.adaptation.requests import RequestKind, submit, take_all, waiting
 
 
 @pytest.fixture

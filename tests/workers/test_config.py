@@ -14,8 +14,14 @@ from pipeline.errors import ConfigError, SourceUnavailable
 from pipeline.simulation import KINDS
 from pipeline.types import Roi
 from tests.conftest import ROOT
-from workers import config, config_adaptation, config_cameras, config_decision, config_kafka, config_parts, config_sinks
-from workers.config import CameraSourceConfig, ConfigFileError, LineConfig, json_schema, load_config
+from workers.config import adaptation as config_adaptation
+from workers.config import cameras as config_cameras
+from workers.config import decision as config_decision
+from workers.config import kafka as config_kafka
+from workers.config import line as config
+from workers.config import parts as config_parts
+from workers.config import sinks as config_sinks
+from workers.config.line import CameraSourceConfig, ConfigFileError, LineConfig, json_schema, load_config
 
 MINIMAL = """\
 version: 1

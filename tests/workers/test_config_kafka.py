@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from workers.config import ConfigFileError, load_config
-from workers.config_kafka import KafkaConfig
+from workers.config.kafka import KafkaConfig
+from workers.config.line import ConfigFileError, load_config
 
 SECRET = "hunter2-do-not-show"
 LINE = """\

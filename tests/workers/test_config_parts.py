@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 import yaml
 
-from workers.config import LineConfig, load_config
-from workers.config_loading import ConfigFileError
+from workers.config.line import LineConfig, load_config
+from workers.config.loading import ConfigFileError
 
 TOKEN = "0123456789abcdef"
 TRIGGER: dict[str, Any] = {"type": "http", "frames": 3}

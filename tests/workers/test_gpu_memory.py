@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 
 from workers.gpu_memory import gpu_memory
-from workers.metrics import Reading
+from workers.metrics.registry import Reading
 
 
 def torch_with(*reserved: int, initialized: bool = True) -> SimpleNamespace:

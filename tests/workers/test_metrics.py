@@ -14,9 +14,9 @@ from tests.conftest import need
 from tests.exercised import exercise_rest
 from tests.fakes import FakeClock
 from tests.making import make_prediction, make_ref
-from workers import metrics as metrics_module
 from workers.ledger import Ledger
-from workers.metrics import CATALOGUE, Metrics, Reading
+from workers.metrics import registry as metrics_module
+from workers.metrics.registry import CATALOGUE, Metrics, Reading
 
 
 def _made() -> Metrics:

@@ -27,14 +27,14 @@ from tests.servers.webhook import webhook_server
 from workers.adaptation.pictures import PictureStore
 from workers.app import Pipeline
 from workers.clock import SystemClock
-from workers.config import ConfigFileError, load_config
+from workers.config.line import ConfigFileError, load_config
 from workers.encoded import decode
 from workers.ledger import Ledger
-from workers.metrics import Metrics
+from workers.metrics.registry import Metrics
 from workers.opcua.nodes import NAMESPACE
-from workers.opening import open_encoder, open_sinks
-from workers.opening_parts import OpenedTriggers
-from workers.opening_review import open_answers, open_review
+from workers.opening.line import open_encoder, open_sinks
+from workers.opening.parts import OpenedTriggers
+from workers.opening.review import open_answers, open_review
 from workers.sinks.archive_index import ArchiveIndex
 from workers.sinks.archive_reader import ArchiveReader
 from workers.sinks.archive_store import LocalStore

@@ -11,7 +11,7 @@ import pytest
 from pipeline.types import DeadLetter
 from tests.making import make_prediction, make_ref
 from tests.outboxes import OutboxBench, full_disk, ids
-from workers.outbox import DRAIN_S, LAST_PORTION, REST_RATIO, Depth
+from workers.outbox.sink import DRAIN_S, LAST_PORTION, REST_RATIO, Depth
 
 ROW_BYTES = 204  # what one of these parcels counts for, with up to 3 more for the digits of its number
 Box = Callable[..., OutboxBench]

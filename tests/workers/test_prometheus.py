@@ -17,7 +17,7 @@ from tests.conftest import need
 from tests.making import make_prediction, make_ref
 from workers.clock import SystemClock
 from workers.ledger import Ledger
-from workers.metrics import Metrics
+from workers.metrics.registry import Metrics
 from workers.server import StatusServer
 
 DEADLINE_S = 60.0

@@ -14,7 +14,7 @@ from pipeline.errors import ClearlineError
 from tests.servers.rtsp import RtspServer
 from workers.app import Pipeline
 from workers.commands.head import fit_folder
-from workers.config import load_config
+from workers.config.line import load_config
 
 
 def lay_out(folder: Path, *, pictures: Path) -> None:

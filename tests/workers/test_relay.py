@@ -20,8 +20,8 @@ from workers.channel import Channel
 from workers.kafka.message import KafkaPosition, read_frame
 from workers.kafka.packing import Packer, Topics
 from workers.ledger import Ledger
-from workers.outbox_store import Parcel
-from workers.relay import MAX_FRAMES, Relay, jpeg_cut
+from workers.outbox.store import Parcel
+from workers.relay.relay import MAX_FRAMES, Relay, jpeg_cut
 
 PICTURE = np.full((32, 48, 3), (10, 120, 230), np.uint8)
 

@@ -12,7 +12,7 @@ import pytest
 
 from pipeline.errors import SinkError
 from tests.fakes import FakeClock
-from workers.metrics import Metrics
+from workers.metrics.registry import Metrics
 from workers.server import StatusServer
 
 

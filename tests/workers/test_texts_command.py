@@ -11,7 +11,7 @@ import yaml
 from typer.testing import CliRunner, Result
 
 from pipeline.errors import ConfigError, DataError
-from pipeline.heads.coder import unit
+from pipeline.heads.coder.coding import unit
 from pipeline.texts.coding import one_to_one_of, sentences_of
 from pipeline.texts.dictionary import load_dictionary
 from pipeline.texts.entries import Status

@@ -19,21 +19,21 @@ from pipeline.adaptation.lifecycle import effects as do
 from pipeline.adaptation.lifecycle import events as ev
 from pipeline.adaptation.lifecycle.states import LifecycleSettings, RunState, State
 from pipeline.errors import ClearlineError, DataError
-from pipeline.heads.atomic import write_atomic
-from pipeline.heads.bundle import HeadBundle
+from pipeline.heads.bundles.atomic import write_atomic
+from pipeline.heads.bundles.bundle import HeadBundle
 from pipeline.interfaces import Clock
 from workers.adaptation.asking import Asking
 from workers.adaptation.book import RunBook
 from workers.adaptation.chain import Chain
 from workers.adaptation.facts import candidate_facts
+from workers.adaptation.files import AdaptationFiles
 from workers.adaptation.proving import GateRun, ProbationRun, screens_for
 from workers.adaptation.questions import Questions, as_batch
+from workers.adaptation.requests import Request
 from workers.adaptation.tap import Seen
 from workers.adaptation.training import Child
-from workers.adaptation_files import AdaptationFiles
-from workers.adaptation_requests import Request
 from workers.inference import LiveHead
-from workers.metrics import Metrics
+from workers.metrics.registry import Metrics
 
 log = structlog.get_logger()
 

@@ -16,7 +16,7 @@ from workers.backoff import Backoff
 from workers.channel import Channel, ChannelClosed
 from workers.kafka.connection import KafkaConnection, why
 from workers.kafka.producer import ParcelProducer
-from workers.outbox_store import Parcel
+from workers.outbox.store import Parcel
 
 log = structlog.get_logger()
 

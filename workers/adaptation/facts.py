@@ -7,8 +7,8 @@ from statistics import median
 import numpy as np
 
 from pipeline.adaptation.gate.values import CandidateFacts, GoldenClass, GoldenResult, StaticChecks
-from pipeline.heads.bundle import HeadBundle
-from pipeline.heads.evidence import SupportIndex
+from pipeline.heads.bundles.bundle import HeadBundle
+from pipeline.heads.bundles.evidence import SupportIndex
 from pipeline.interfaces import Clock
 from pipeline.types import Features, Float32Array
 

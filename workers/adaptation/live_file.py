@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from pipeline.heads.atomic import write_atomic
+from pipeline.heads.bundles.atomic import write_atomic
 
 
 def write_safe(path: Path, *, version: int, safe: bool) -> None:

@@ -21,14 +21,14 @@ from pipeline.interfaces import Clock
 from workers.adaptation.acting import Acting
 from workers.adaptation.asking import Asking
 from workers.adaptation.audits import Audits
+from workers.adaptation.files import AdaptationFiles
 from workers.adaptation.references import References
+from workers.adaptation.requests import Request, RequestKind, take_all
 from workers.adaptation.sensors import Sensors
 from workers.adaptation.tap import Seen, Tap
 from workers.adaptation.watch import Place, Watch
 from workers.adaptation.wishes import event_of
-from workers.adaptation_files import AdaptationFiles
-from workers.adaptation_requests import Request, RequestKind, take_all
-from workers.metrics import Metrics
+from workers.metrics.registry import Metrics
 
 log = structlog.get_logger()
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import structlog
 
-from pipeline.heads.atomic import write_atomic
+from pipeline.heads.bundles.atomic import write_atomic
 from workers.adaptation.rereference import ReferenceJob
 from workers.adaptation.tap import Seen
 from workers.adaptation.training import Child

@@ -14,12 +14,12 @@ import numpy as np
 
 from pipeline.adaptation.support.rows import SupportRows, load_snapshot
 from pipeline.errors import DataError
-from pipeline.heads import registry
-from pipeline.heads.bundle import Provenance, bundle_bytes
-from pipeline.heads.evidence import Evidence, SupportIndex
+from pipeline.heads.bundles import registry
+from pipeline.heads.bundles.bundle import Provenance, bundle_bytes
+from pipeline.heads.bundles.evidence import Evidence, SupportIndex
+from pipeline.heads.bundles.recipe import Recipe, fit_recipe, rows_sha256
 from pipeline.heads.fitted import LabelledFeatures, Material
-from pipeline.heads.recipe import Recipe, fit_recipe, rows_sha256
-from pipeline.heads.zero_shot import ZeroShotHead
+from pipeline.heads.simple.zero_shot import ZeroShotHead
 from pipeline.types import EncoderInfo, Features
 
 SEED_BITS = 0x7FFF_FFFF

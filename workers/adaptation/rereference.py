@@ -21,8 +21,8 @@ from pipeline.adaptation.drift.reference import fit_reference
 from pipeline.adaptation.support.replaying import RecordingReader, Run
 from pipeline.decision.probabilities import softmax
 from pipeline.errors import ClearlineError, DataError
-from pipeline.heads import registry
-from pipeline.heads.bundle import HeadBundle
+from pipeline.heads.bundles import registry
+from pipeline.heads.bundles.bundle import HeadBundle
 from pipeline.types import EncoderInfo, Features, Float32Array
 
 SCORED_TOGETHER = 4096  # rows

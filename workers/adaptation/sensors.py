@@ -18,7 +18,7 @@ from pipeline.adaptation.drift.sensor import (
     learn_limits,
     read_picture,
 )
-from pipeline.heads.atomic import write_atomic
+from pipeline.heads.bundles.atomic import write_atomic
 from workers.adaptation.tap import Seen
 from workers.adaptation.watch import Place, places_of
 

@@ -18,7 +18,7 @@ from pipeline.interfaces import Clock
 from workers.backoff import Backoff
 from workers.kafka.connection import KafkaConnection, why
 from workers.kafka.producer import ParcelProducer
-from workers.outbox_store import Parcel
+from workers.outbox.store import Parcel
 from workers.sinks.event import rfc3339
 
 log = structlog.get_logger()

@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from pipeline.heads.atomic import write_atomic
+from pipeline.heads.bundles.atomic import write_atomic
 
 LAST_WORDS = 2_000  # characters of a child's error that are told
 NICELY = ("nice", "-n", "5")  # the line goes first

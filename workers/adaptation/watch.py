@@ -20,7 +20,7 @@ from pipeline.adaptation.drift.monitor import DriftMonitor
 from pipeline.adaptation.drift.profile_file import load_profile
 from pipeline.adaptation.support.recording import EmbeddingRecording
 from pipeline.errors import ClearlineError
-from pipeline.heads.atomic import write_atomic
+from pipeline.heads.bundles.atomic import write_atomic
 from pipeline.types import EncoderInfo, Float32Array
 from workers.adaptation.tap import Seen
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pipeline.adaptation.lifecycle import events as ev
 from pipeline.adaptation.lifecycle.states import RunState
-from workers.adaptation_requests import Request, RequestKind
+from workers.adaptation.requests import Request, RequestKind
 
 
 def event_of(request: Request, *, state: RunState, at: float) -> ev.Event | None:

@@ -15,7 +15,7 @@ from pipeline.encoders.build import EncoderBundle, build_encoder
 from pipeline.encoders.ladder import BatchCost, as_batch, fit_cost
 from pipeline.encoders.open_clip_model import DEMO_CLIP
 from pipeline.encoders.tower import Normalise
-from pipeline.heads.zero_shot import ZeroShotHead, unit_rows
+from pipeline.heads.simple.zero_shot import ZeroShotHead, unit_rows
 from pipeline.interfaces import Clock, Encoder, Head
 from pipeline.types import Batch, EncoderInfo, Features
 from workers.bench.stages import TimedDecider, TimedHead, Window

@@ -25,7 +25,7 @@ from workers.bench.stages import (
 from workers.captures import Feed
 from workers.clock import SystemClock
 from workers.line import Line
-from workers.metrics import Metrics
+from workers.metrics.registry import Metrics
 from workers.sinks.jsonl import JsonlSink
 
 MAX_WAIT_S = 0.020  # the configuration's defaults: batching.max_wait_ms, cameras.queue_frames, batching.queue_frames

@@ -16,9 +16,9 @@ from pipeline.adaptation.lifecycle.states import RunState, State
 from pipeline.adaptation.support.store import SupportStore
 from pipeline.errors import ConfigError, DataError
 from pipeline.types import EncoderInfo
-from workers.adaptation_files import AdaptationFiles
-from workers.config import LineConfig
-from workers.config_adaptation import AdaptationConfig
+from workers.adaptation.files import AdaptationFiles
+from workers.config.adaptation import AdaptationConfig
+from workers.config.line import LineConfig
 
 ConfigOption = Annotated[Path, typer.Option(help="The line's configuration file.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]

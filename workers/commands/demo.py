@@ -10,15 +10,15 @@ import typer
 from rich.console import Console
 
 from pipeline.errors import BundleError, SinkError
-from pipeline.heads import registry
+from pipeline.heads.bundles import registry
 from pipeline.simulation.line import SimulatedLine
 from pipeline.texts.dictionary import load_dictionary
 from workers.app import Pipeline
 from workers.commands.head import as_text, fit_folder
 from workers.commands.run import run_and_report
-from workers.config import JsonlSinkConfig, LineConfig, load_config
-from workers.config_cameras import SimulateSourceConfig
-from workers.opening import open_line
+from workers.config.cameras import SimulateSourceConfig
+from workers.config.line import JsonlSinkConfig, LineConfig, load_config
+from workers.opening.line import open_line
 
 SHIPPED = Path(__file__).parents[2] / "configs" / "demo.yaml"
 FOLDER = Path("runs/demo-labelled")  # not where people keep what they label

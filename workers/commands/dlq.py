@@ -14,8 +14,8 @@ import typer
 
 from pipeline.errors import ConfigError, DataError
 from workers.commands.kafka import JsonOption, kafka_section, reached
-from workers.config import load_config
-from workers.config_kafka import KafkaConfig
+from workers.config.kafka import KafkaConfig
+from workers.config.line import load_config
 from workers.kafka.connection import KafkaConnection, why
 from workers.kafka.letters import MAX_REPLAYS, Letter, read_letter, read_letters, replay, replaying_producer
 

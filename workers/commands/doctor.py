@@ -16,7 +16,7 @@ from pipeline.errors import ClearlineError
 from workers.clock import SystemClock
 from workers.commands.doctor_line import LineChecks
 from workers.commands.doctor_sinks import extras_of
-from workers.config import LineConfig, load_config
+from workers.config.line import LineConfig, load_config
 from workers.doctor import machine, software, surroundings
 from workers.doctor.finding import Check, Finding, State, bad, ok, run_together
 

@@ -8,21 +8,21 @@ from importlib.metadata import version
 
 from pipeline.encoders.build import EncoderBundle
 from pipeline.errors import ClearlineError
-from pipeline.heads import registry
-from pipeline.heads.bundle import HeadBundle
+from pipeline.heads.bundles import registry
+from pipeline.heads.bundles.bundle import HeadBundle
 from pipeline.interfaces import Clock
 from pipeline.texts.dictionary import load_dictionary
 from workers.commands.doctor_sinks import sink_checks
 from workers.commands.kafka import reached
 from workers.commands.line_paths import written_places
 from workers.commands.probe import LOST, ProbeReport, look
-from workers.config import LineConfig
-from workers.config_cameras import CameraConfig, CameraSourceConfig, GigeSourceConfig, KafkaSourceConfig
+from workers.config.cameras import CameraConfig, CameraSourceConfig, GigeSourceConfig, KafkaSourceConfig
+from workers.config.line import LineConfig
 from workers.doctor.disk import disk
 from workers.doctor.finding import Check, Finding, bad, ok, warn
 from workers.kafka.topics import require_topics, topic_specs
-from workers.metrics import Metrics
-from workers.opening import open_encoder, open_head, open_source
+from workers.metrics.registry import Metrics
+from workers.opening.line import open_encoder, open_head, open_source
 from workers.sources.gige_reader import gige_url
 from workers.sources.url import redact
 

@@ -16,10 +16,10 @@ from pipeline.adaptation.lifecycle.states import RunState, State
 from pipeline.adaptation.support.label_queue import LabelQueue
 from pipeline.errors import DataError
 from workers.adaptation.chain import current_product
+from workers.adaptation.files import AdaptationFiles
+from workers.adaptation.lock import held_unless_running
+from workers.adaptation.requests import RequestKind, product_name, submit, waiting
 from workers.adaptation.rereference import MAX_MISSING
-from workers.adaptation_files import AdaptationFiles
-from workers.adaptation_lock import held_unless_running
-from workers.adaptation_requests import RequestKind, product_name, submit, waiting
 from workers.clock import SystemClock
 from workers.commands.adaptation_opening import (
     IN_WORDS,
@@ -36,8 +36,8 @@ from workers.commands.adaptation_opening import (
 )
 from workers.commands.drift_demo import demo
 from workers.commands.drift_reference import as_text, make_references
-from workers.config import LineConfig, load_config
-from workers.opening import open_encoder
+from workers.config.line import LineConfig, load_config
+from workers.opening.line import open_encoder
 
 app = typer.Typer(help="References, state, audit log, approvals.", no_args_is_help=True)
 app.command("demo")(demo)

@@ -22,21 +22,21 @@ from pipeline.simulation.line import SimulatedLine
 from pipeline.texts.dictionary import load_dictionary
 from pipeline.types import Batch, Features, Prediction, Roi, Scores, SourceFrame, UInt8Array
 from workers.adaptation.loop import TICK_S
+from workers.adaptation.requests import RequestKind, submit
 from workers.adaptation.rereference import run_job
 from workers.adaptation.sensors import EVERY_S
 from workers.adaptation.tap import Tap
-from workers.adaptation_requests import RequestKind, submit
 from workers.captures import Feed
 from workers.clock import SystemClock
 from workers.commands.demo import SHIPPED, render_labelled
 from workers.commands.drift_demo_people import Oracle, Tallying
 from workers.commands.head import fit_folder
-from workers.config import LineConfig, load_config
+from workers.config.line import LineConfig, load_config
 from workers.inference import LiveHead, TapLike
 from workers.line import Line, Say
-from workers.metrics import Metrics
-from workers.opening import open_encoder, open_head
-from workers.opening_adaptation import Pace, open_adaptation
+from workers.metrics.registry import Metrics
+from workers.opening.adaptation import Pace, open_adaptation
+from workers.opening.line import open_encoder, open_head
 
 WIDTH, HEIGHT = 192, 144  # the encoder sees 96 pixels
 SEED = 20_001

@@ -13,16 +13,16 @@ from pipeline.adaptation.drift.profile import ReferenceProfile
 from pipeline.adaptation.drift.profile_file import save_profile, sealed
 from pipeline.adaptation.support.replaying import RecordingReader
 from pipeline.errors import ConfigError
-from pipeline.heads import registry
+from pipeline.heads.bundles import registry
 from pipeline.types import EncoderInfo
 from workers.adaptation.chain import current_product
+from workers.adaptation.lock import held_unless_running
 from workers.adaptation.references import normal_of
+from workers.adaptation.requests import RequestKind, submit
 from workers.adaptation.rereference import MAX_MISSING, Fit, fit_place
-from workers.adaptation_lock import held_unless_running
-from workers.adaptation_requests import RequestKind, submit
 from workers.commands.adaptation_opening import adaptation_of, head_folder, record
-from workers.config import LineConfig
-from workers.opening_adaptation import budget_of, rules_of
+from workers.config.line import LineConfig
+from workers.opening.adaptation import budget_of, rules_of
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,10 +13,10 @@ import orjson
 import typer
 
 from pipeline.encoders.build import EncoderBundle
-from pipeline.heads import registry
-from pipeline.heads.bundle import HeadBundle, Provenance
+from pipeline.heads.bundles import registry
+from pipeline.heads.bundles.bundle import HeadBundle, Provenance
+from pipeline.heads.bundles.recipe import Recipe, fit_recipe, rows_sha256
 from pipeline.heads.fitted import FittedHead
-from pipeline.heads.recipe import Recipe, fit_recipe, rows_sha256
 from pipeline.heads.report import Accuracy, FitReport
 from pipeline.heads.support import SupportSet
 from workers.clock import SystemClock
@@ -35,7 +35,7 @@ from workers.commands.head_support import (
     refuse_lone_images,
 )
 from workers.commands.head_versions import head_freeze, head_list, head_promote, head_rollback, head_thaw
-from workers.config import LineConfig, load_config
+from workers.config.line import LineConfig, load_config
 
 app = typer.Typer(help="Fit heads and compare them.", no_args_is_help=True)
 app.command("eval")(head_eval)

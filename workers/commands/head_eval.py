@@ -63,7 +63,7 @@ def _opened(images: Path | None, *, features: Path | None, config: Path | None) 
     from pipeline.evaluation.features_file import load_features_file
     from pipeline.evaluation.image_folder import halves
     from workers.commands.head_support import open_support, progress_shown
-    from workers.config import load_config
+    from workers.config.line import load_config
 
     if features is not None and images is None:
         return load_features_file(features)

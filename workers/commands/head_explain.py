@@ -18,9 +18,9 @@ from pipeline.types import Features, Roi, UInt8Array
 
 if TYPE_CHECKING:
     from pipeline.encoders.build import EncoderBundle
-    from pipeline.heads.evidence import Evidence
+    from pipeline.heads.bundles.evidence import Evidence
     from pipeline.heads.fitted import AnyHead
-    from workers.config import LineConfig
+    from workers.config.line import LineConfig
 
 BY_LIKENESS = "what the labelled images taught is shared out among them by likeness to the picture"
 MAX_CLASSES = 8  # shown with what was taken off them
@@ -66,7 +66,7 @@ def head_explain(
 ) -> None:
     """Say why a picture gets its label: rival, margins, confusion removed, texts and labelled images that add up."""
     from workers.commands.explain_picture import draw_explanation
-    from workers.config import load_config
+    from workers.config.line import load_config
 
     if out is not None and out.suffix.lower() not in PICTURES:
         raise ConfigError(f"--out {out}: expected a name that ends in {', '.join(PICTURES)}, got {out.suffix!r}")
@@ -93,8 +93,8 @@ def explain_file(
     encoder: EncoderBundle | None = None,
 ) -> Explained:
     """All that `head explain` does but print and draw; opens the configured encoder unless one is handed in. Blocks."""
-    from workers.config_cameras import common_roi
-    from workers.opening import open_encoder
+    from workers.config.cameras import common_roi
+    from workers.opening.line import open_encoder
 
     picture, roi = read_picture(image), common_roi(config.cameras)
     encoder = encoder or open_encoder(config)
@@ -123,7 +123,7 @@ def read_picture(file: Path) -> UInt8Array:
 
 def _opened_head(config: LineConfig, *, encoder: EncoderBundle, version: int | None) -> OpenedHead:
     """The version asked for, else the line's. Raises BundleError, ConfigError."""
-    from pipeline.heads import registry
+    from pipeline.heads.bundles import registry
 
     if version is None and config.head.kind == "zero_shot":
         return _texts_alone(config, encoder=encoder)
@@ -134,7 +134,7 @@ def _opened_head(config: LineConfig, *, encoder: EncoderBundle, version: int | N
 
 
 def _texts_alone(config: LineConfig, *, encoder: EncoderBundle) -> OpenedHead:
-    from pipeline.heads.evidence import Evidence, TextIndex
+    from pipeline.heads.bundles.evidence import Evidence, TextIndex
     from pipeline.texts.bank import build_zero_shot
     from pipeline.texts.coding import encode_dictionary
     from pipeline.texts.dictionary import load_dictionary

@@ -13,20 +13,20 @@ import typer
 from pipeline.adaptation.support.rows import load_snapshot
 from pipeline.encoders.build import EncoderBundle
 from pipeline.errors import BundleError, DataError
-from pipeline.heads import registry
-from pipeline.heads.bundle import HeadBundle, Provenance, bundle_bytes, load_bundle
-from pipeline.heads.evidence import Evidence, SupportIndex
+from pipeline.heads.bundles import registry
+from pipeline.heads.bundles.bundle import HeadBundle, Provenance, bundle_bytes, load_bundle
+from pipeline.heads.bundles.evidence import Evidence, SupportIndex
+from pipeline.heads.bundles.recipe import Recipe, fit_recipe, recipe_of, rows_sha256
 from pipeline.heads.fitted import FittedHead, LabelledFeatures, Material
-from pipeline.heads.recipe import Recipe, fit_recipe, recipe_of, rows_sha256
-from pipeline.heads.zero_shot import ZeroShotHead
+from pipeline.heads.simple.zero_shot import ZeroShotHead
 from pipeline.texts.bank import build_zero_shot
 from pipeline.texts.dictionary import load_dictionary
 from pipeline.types import Features, Float32Array
-from workers.adaptation_files import AdaptationFiles
+from workers.adaptation.files import AdaptationFiles
 from workers.commands.adaptation_opening import ConfigOption, JsonOption, head_folder, say
 from workers.commands.head_support import Progress, evidence_of, material_of, open_pool, open_support, progress_shown
-from workers.config import LineConfig, load_config
-from workers.opening import open_encoder
+from workers.config.line import LineConfig, load_config
+from workers.opening.line import open_encoder
 
 
 @dataclass(frozen=True, slots=True)

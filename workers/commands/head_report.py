@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from pipeline.decision import HeldOut
     from pipeline.evaluation.report.figures import Figures, Given
     from workers.commands.head_support import OpenedSupport, Progress
-    from workers.config import LineConfig
-    from workers.config_decision import DecisionConfig
+    from workers.config.decision import DecisionConfig
+    from workers.config.line import LineConfig
 
 COSTS = ("escape", "overkill", "mix_up", "review")
 JPEG_QUALITY = 85
@@ -68,7 +68,7 @@ def head_report(
     from pipeline.evaluation.report.plain import as_plain
     from pipeline.evaluation.report.wording import words
     from workers.commands.head_support import open_support, progress_shown
-    from workers.config import load_config
+    from workers.config.line import load_config
 
     loaded, say = load_config(config), words(lang)
     _require_folder(out)
@@ -85,7 +85,7 @@ def head_report(
 
 def _asked(config: LineConfig, *, kind: str | None, mix: str | None, draws: int | None, seed: int) -> Given:
     from pipeline.evaluation.report.figures import Given
-    from workers.opening_decision import plain_policy
+    from workers.opening.decision import plain_policy
 
     chosen, decision = kind or config.head.kind, config.decision
     total = sum(decision.line_mix.values())
@@ -124,7 +124,7 @@ def _figures(opened: OpenedSupport, *, given: Given, progress: Progress) -> Figu
 def _write(out: Path, *, figures: Figures, opened: OpenedSupport, config: LineConfig, lang: str) -> None:
     from pipeline.evaluation.report.page import About, render
     from pipeline.evaluation.report.section_mistakes import pictures_of
-    from pipeline.heads.atomic import write_atomic
+    from pipeline.heads.bundles.atomic import write_atomic
     from workers.clock import SystemClock
 
     about = About(
@@ -163,7 +163,7 @@ def _priced(
     asked: Given, *, decision: DecisionConfig, costs: str | None, currency: str, classes: tuple[str, ...]
 ) -> Given:
     """With the costs of the command, else of the configuration, and the policy that follows from held-out rows."""
-    from workers.opening_decision import cost_matrix, decision_policy
+    from workers.opening.decision import cost_matrix, decision_policy
 
     def policy(held_out: HeldOut | None, temperature: float) -> DecisionPolicy:
         return decision_policy(decision, classes=classes, held_out=held_out, temperature=temperature).policy

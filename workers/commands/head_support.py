@@ -17,21 +17,21 @@ from pipeline.adaptation.support.replaying import RecordingReader
 from pipeline.adaptation.support.segments import SUFFIX
 from pipeline.encoders.build import EncoderBundle
 from pipeline.errors import DataError
-from pipeline.heads.coder_head import CoderHead, make_coder_head
-from pipeline.heads.evidence import Evidence, SupportIndex, TextIndex
-from pipeline.heads.feature_cache import FeatureCache
+from pipeline.heads.bundles.evidence import Evidence, SupportIndex, TextIndex
+from pipeline.heads.bundles.feature_cache import FeatureCache
+from pipeline.heads.coder.head import CoderHead, make_coder_head
 from pipeline.heads.fitted import FittedHead, LabelledFeatures, Material
 from pipeline.heads.folds import shots_per_class
+from pipeline.heads.simple.zero_shot import ZeroShotHead, unit_rows
 from pipeline.heads.support import IMAGE_SUFFIXES, SupportFolder, SupportSet, encode_support, list_support
-from pipeline.heads.zero_shot import ZeroShotHead, unit_rows
 from pipeline.preprocess import Preprocessor
 from pipeline.texts.bank import build_zero_shot
 from pipeline.texts.coding import CodedTexts, encode_dictionary
 from pipeline.texts.dictionary import TextDictionary, load_dictionary
 from pipeline.types import Features, Float32Array
-from workers.config import LineConfig
-from workers.config_cameras import common_roi
-from workers.opening import open_encoder
+from workers.config.cameras import common_roi
+from workers.config.line import LineConfig
+from workers.opening.line import open_encoder
 
 Progress = Callable[[str, float], None]
 MAX_RECORDED = 20_000  # rows of a recording that a fit looks at; it keeps 160 a class at most

@@ -14,11 +14,11 @@ from pipeline.adaptation.lifecycle.journal import Journal
 from pipeline.adaptation.lifecycle.machine import changed_by_hand, step
 from pipeline.adaptation.lifecycle.states import RunState, State
 from pipeline.errors import BundleError, ConfigError, DataError
-from pipeline.heads import registry
+from pipeline.heads.bundles import registry
 from pipeline.types import EncoderInfo
-from workers.adaptation_files import AdaptationFiles
-from workers.adaptation_lock import held_unless_running
-from workers.adaptation_requests import RequestKind, submit
+from workers.adaptation.files import AdaptationFiles
+from workers.adaptation.lock import held_unless_running
+from workers.adaptation.requests import RequestKind, submit
 from workers.clock import SystemClock
 from workers.commands.adaptation_opening import (
     ByOption,
@@ -31,8 +31,8 @@ from workers.commands.adaptation_opening import (
     record,
     say,
 )
-from workers.config import LineConfig, load_config
-from workers.opening import open_encoder
+from workers.config.line import LineConfig, load_config
+from workers.opening.line import open_encoder
 
 NEXT_START = "a line that runs without adaptation takes it up at its next start"
 ReasonOption = Annotated[str, typer.Option(help="Why, for the audit log.")]

@@ -13,9 +13,9 @@ import typer
 
 from pipeline.errors import ConfigError, SourceUnavailable
 from workers.clock import SystemClock
-from workers.config import LineConfig, load_config
-from workers.config_cameras import KafkaSourceConfig
-from workers.config_kafka import KafkaConfig
+from workers.config.cameras import KafkaSourceConfig
+from workers.config.kafka import KafkaConfig
+from workers.config.line import LineConfig, load_config
 from workers.kafka.connection import KafkaConnection, quiet_client_logs, why
 from workers.kafka.topics import administering, create_topics, topic_specs
 

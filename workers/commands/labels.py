@@ -18,8 +18,8 @@ from pipeline.adaptation.support.label_queue import LabelQueue, Question
 from pipeline.adaptation.support.store import SupportStore
 from pipeline.errors import ConfigError, DataError
 from workers.adaptation.chain import current_product
+from workers.adaptation.files import AdaptationFiles
 from workers.adaptation.pictures import PictureStore
-from workers.adaptation_files import AdaptationFiles
 from workers.clock import SystemClock
 from workers.commands.adaptation_opening import (
     ConfigOption,
@@ -30,8 +30,8 @@ from workers.commands.adaptation_opening import (
 )
 from workers.commands.head_support import Progress, progress_shown
 from workers.commands.labels_import import Imported, import_founders, import_labels, known_classes
-from workers.config import LineConfig, load_config
-from workers.opening import open_encoder
+from workers.config.line import LineConfig, load_config
+from workers.opening.line import open_encoder
 
 app = typer.Typer(help="Bring labels in and out, answer open questions.", no_args_is_help=True)
 

@@ -17,13 +17,13 @@ from pipeline.adaptation.support.replaying import RecordingReader
 from pipeline.adaptation.support.store import SupportStore
 from pipeline.encoders.build import EncoderBundle
 from pipeline.errors import BundleError, ConfigError
-from pipeline.heads import registry
+from pipeline.heads.bundles import registry
 from pipeline.texts.dictionary import load_dictionary
 from pipeline.types import EncoderInfo
-from workers.adaptation_files import AdaptationFiles
+from workers.adaptation.files import AdaptationFiles
 from workers.commands.adaptation_opening import head_folder
 from workers.commands.head_support import OpenedSupport, Progress, open_support
-from workers.config import LineConfig
+from workers.config.line import LineConfig
 
 MAX_REASONS = 10  # told per file; all of them are in the store's quarantine
 TOGETHER = 256  # labels in one transaction: few waits for the disk, and a running line does not wait long for us

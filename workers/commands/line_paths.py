@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from workers.config import ArchiveSinkConfig, JsonlSinkConfig, LineConfig, OpcUaSinkConfig
+from workers.config.line import ArchiveSinkConfig, JsonlSinkConfig, LineConfig, OpcUaSinkConfig
 from workers.doctor.disk import Place
 
 

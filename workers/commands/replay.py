@@ -18,15 +18,15 @@ from pipeline.adaptation.support.replaying import RecordedFrames
 from pipeline.adaptation.support.store import SupportStore
 from pipeline.decision import Decider, HeadIdentity
 from pipeline.errors import BundleError, ConfigError
-from pipeline.heads import registry
+from pipeline.heads.bundles import registry
 from pipeline.types import EncoderInfo
-from workers.adaptation_files import AdaptationFiles
+from workers.adaptation.files import AdaptationFiles
 from workers.commands.adaptation_opening import ConfigOption, JsonOption, adaptation_of, head_folder, opened_store, say
 from workers.commands.recorded import recorded_segments
 from workers.commands.replay_scoring import Change, Judge, Known, Tally, Verdict, compare, label_union
-from workers.config import LineConfig, load_config
-from workers.opening import open_encoder
-from workers.opening_decision import decision_policy
+from workers.config.line import LineConfig, load_config
+from workers.opening.decision import decision_policy
+from workers.opening.line import open_encoder
 
 MAX_SHOWN = 10  # kinds of change, and examples
 ERRORS_COST_ONE = "no decision.costs: every error and every review counts 1"

@@ -12,7 +12,7 @@ import typer
 
 from pipeline.encoders.build import EncoderBundle
 from pipeline.errors import ConfigError, DataError
-from pipeline.heads.atomic import write_atomic
+from pipeline.heads.bundles.atomic import write_atomic
 from pipeline.interfaces import TextEncoder
 from pipeline.texts.check import Finding, check_bank, check_wording, harmful_texts
 from pipeline.texts.coding import CodedTexts, StoredTexts, encode_dictionary
@@ -23,12 +23,12 @@ from pipeline.texts.suggest import from_trade, load_trade, with_drafts
 from pipeline.texts.utility import Pruning, judge_pruning, text_utilities
 from workers.clock import SystemClock
 from workers.commands.texts_edit import texts_add, texts_remove
-from workers.config import load_config
-from workers.config_loading import load_model, read_secret
+from workers.config.line import load_config
+from workers.config.loading import load_model, read_secret
 from workers.generator.chat import ChatEndpoint
 from workers.generator.config import GeneratorConfig
 from workers.generator.generate import generate
-from workers.opening import open_encoder
+from workers.opening.line import open_encoder
 
 app = typer.Typer(help="Check and edit text dictionaries, and have drafts suggested.", no_args_is_help=True)
 app.command("add")(texts_add)

@@ -16,13 +16,13 @@ import typer
 
 from pipeline.encoders.build import EncoderBundle
 from pipeline.errors import BundleError, ConfigError, DataError
-from pipeline.heads import registry
-from pipeline.heads.atomic import write_atomic
-from pipeline.heads.bundle import HeadBundle, Provenance
-from pipeline.heads.coder import class_vectors, unit
-from pipeline.heads.coder_head import CoderAdapterHead, CoderHead
-from pipeline.heads.coder_rejudge import AnyCoder, rejudged
-from pipeline.heads.evidence import Evidence, TextIndex
+from pipeline.heads.bundles import registry
+from pipeline.heads.bundles.atomic import write_atomic
+from pipeline.heads.bundles.bundle import HeadBundle, Provenance
+from pipeline.heads.bundles.evidence import Evidence, TextIndex
+from pipeline.heads.coder.coding import class_vectors, unit
+from pipeline.heads.coder.head import CoderAdapterHead, CoderHead
+from pipeline.heads.coder.rejudge import AnyCoder, rejudged
 from pipeline.heads.fitted import FittedHead, LabelledFeatures
 from pipeline.heads.report import Accuracy
 from pipeline.texts.bank import build_zero_shot
@@ -33,8 +33,8 @@ from pipeline.texts.file_edit import inserted, renamed, taken_out, with_added, w
 from pipeline.types import Features
 from workers.clock import SystemClock
 from workers.commands.adaptation_opening import JsonOption, head_folder, say
-from workers.config import LineConfig, load_config
-from workers.opening import open_encoder
+from workers.config.line import LineConfig, load_config
+from workers.opening.line import open_encoder
 
 MOVED_DEGREES = 0.05  # a class vector that turned less is not worth a line
 

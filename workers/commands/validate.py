@@ -9,7 +9,7 @@ from typing import Annotated
 import orjson
 import typer
 
-from workers.config import ConfigFileError, LineConfig, Problem, json_schema, load_config
+from workers.config.line import ConfigFileError, LineConfig, Problem, json_schema, load_config
 
 
 def validate(

@@ -9,23 +9,23 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from pipeline.errors import BadFrame, BundleError, ClearlineError
-from pipeline.heads import registry
-from pipeline.heads.bundle import HeadBundle
+from pipeline.heads.bundles import registry
+from pipeline.heads.bundles.bundle import HeadBundle
 from pipeline.texts.dictionary import TextDictionary, load_dictionary
 from workers.clock import SystemClock
 from workers.commands.doctor_sinks import sink_problems
 from workers.commands.line_paths import written_places
-from workers.config import KafkaSinkConfig, LineConfig
-from workers.config_cameras import (
+from workers.config.cameras import (
     CameraConfig,
     CameraSourceConfig,
     GigeSourceConfig,
     ReplaySourceConfig,
     SimulateSourceConfig,
 )
+from workers.config.line import KafkaSinkConfig, LineConfig
 from workers.doctor.disk import why_not_writable
 from workers.kafka.wire import split_address
-from workers.opening_decision import decision_policy
+from workers.opening.decision import decision_policy
 from workers.sources.aravis import load_aravis
 from workers.sources.replay import ReplaySource
 

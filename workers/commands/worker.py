@@ -20,8 +20,8 @@ Json = Annotated[bool, typer.Option("--json", help="Last line on stdout: one JSO
 @app.command()
 def capture(*, config: Config, seconds: Seconds = None, as_json: Json = False) -> None:
     """Cameras to the topic of frames."""
-    from workers.app_relay import RelayPipeline
-    from workers.config import load_config
+    from workers.config.line import load_config
+    from workers.relay.app import RelayPipeline
 
     console = Console(stderr=as_json)
     pipeline = RelayPipeline(load_config(config))
@@ -32,8 +32,8 @@ def capture(*, config: Config, seconds: Seconds = None, as_json: Json = False) -
 def infer(*, config: Config, seconds: Seconds = None, as_json: Json = False) -> None:
     """The topic of frames to results; as many of these as there are partitions share the work."""
     from workers.app import Pipeline
-    from workers.config import load_config
-    from workers.opening_kafka import as_inference
+    from workers.config.line import load_config
+    from workers.opening.kafka import as_inference
 
     console = Console(stderr=as_json)
     loaded = load_config(config)
@@ -51,8 +51,8 @@ def recalibrate(*, config: Config, seconds: Seconds = None, as_json: Json = Fals
 
     The folders `head.registry` and `adaptation.folder` have to be the same for all of them.
     """
-    from workers.app_recalibrate import RecalibrationPipeline
-    from workers.config import load_config
+    from workers.config.line import load_config
+    from workers.recalibration.app import RecalibrationPipeline
 
     console = Console(stderr=as_json)
     pipeline = RecalibrationPipeline(load_config(config))

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.errors import ConfigError, DataError
-from pipeline.heads.atomic import write_atomic
+from pipeline.heads.bundles.atomic import write_atomic
 from pipeline.interfaces import Clock
 
 MAX_ANSWER_BYTES = 1_000_000  # a list of phrases has a few thousand

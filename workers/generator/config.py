@@ -7,7 +7,7 @@ from typing import Annotated
 
 from pydantic import Field, field_validator
 
-from workers.config_cameras import Positive, StrictModel
+from workers.config.cameras import Positive, StrictModel
 
 
 class GeneratorConfig(StrictModel):

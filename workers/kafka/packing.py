@@ -11,7 +11,7 @@ import orjson
 from pipeline.interfaces import Clock
 from pipeline.types import DeadLetter, Prediction
 from workers.kafka.message import KafkaPosition
-from workers.outbox_store import Parcel
+from workers.outbox.store import Parcel
 from workers.sinks.event import printable, rfc3339, to_event
 from workers.sinks.states import STATE_AFTER, Debouncer, state_event
 

@@ -24,7 +24,7 @@ from kafka.structs import OffsetAndMetadata
 from pipeline.errors import SinkError
 from workers.kafka.connection import KafkaConnection, why
 from workers.kafka.offsets import Partition
-from workers.outbox_store import Parcel
+from workers.outbox.store import Parcel
 
 log = structlog.get_logger()
 

@@ -11,12 +11,12 @@ from pathlib import Path
 from pipeline.adaptation.gate.values import Check, GateDecision, GateReport
 from pipeline.adaptation.lifecycle.states import RunState, State
 from pipeline.errors import BundleError, DataError
-from pipeline.heads import registry
-from pipeline.heads.bundle import HeadBundle
+from pipeline.heads.bundles import registry
+from pipeline.heads.bundles.bundle import HeadBundle
 from pipeline.interfaces import Clock
 from pipeline.types import EncoderInfo
-from workers.adaptation_files import AdaptationFiles
-from workers.adaptation_requests import RequestKind, product_name, submit
+from workers.adaptation.files import AdaptationFiles
+from workers.adaptation.requests import RequestKind, product_name, submit
 from workers.inference import LiveHead
 from workers.review.backend import HeadRow, Heads, HeadStatus
 

@@ -9,9 +9,9 @@ import numpy as np
 
 from pipeline.errors import ClearlineError
 from pipeline.explain import Explanation, explain
-from pipeline.heads.bundle import HeadBundle
-from pipeline.heads.evidence import NO_EVIDENCE
-from pipeline.heads.zero_shot import ZeroShotHead
+from pipeline.heads.bundles.bundle import HeadBundle
+from pipeline.heads.bundles.evidence import NO_EVIDENCE
+from pipeline.heads.simple.zero_shot import ZeroShotHead
 from pipeline.types import Decision, Features, Float32Array
 from workers.inference import LiveHead
 from workers.review.backend import NearPicture, NearText, Why

@@ -13,7 +13,7 @@ from workers.kafka.message import KafkaPosition
 from workers.kafka.offsets import Partition
 from workers.kafka.packing import Packer
 from workers.kafka.producer import ParcelProducer
-from workers.outbox_store import Parcel
+from workers.outbox.store import Parcel
 
 Outcome = Prediction | DeadLetter
 Unfinished = Callable[[], Iterable[tuple[object, frozenset[str]]]]  # positions with their regions under way

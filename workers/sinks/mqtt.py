@@ -11,8 +11,8 @@ import structlog
 from pipeline.interfaces import Clock
 from pipeline.types import DeadLetter, Prediction
 from workers.mqtt.connection import Message, MqttConnection, MqttSession
-from workers.outbox import OutboxSink
-from workers.outbox_store import Parcel
+from workers.outbox.sink import OutboxSink
+from workers.outbox.store import Parcel
 from workers.sinks.event import letter_event, printable, to_event
 from workers.sinks.states import STATE_AFTER, Debouncer, state_event
 

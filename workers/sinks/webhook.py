@@ -15,7 +15,7 @@ import structlog
 from pipeline.errors import SinkError
 from pipeline.interfaces import Clock
 from pipeline.types import DeadLetter, Prediction
-from workers.outbox_store import Parcel
+from workers.outbox.store import Parcel
 from workers.sinks.event import letter_event, printable, rfc3339, to_event
 
 log = structlog.get_logger()

@@ -18,7 +18,7 @@ from pipeline.adaptation.drift.chart_limits import ChartSpec
 from pipeline.adaptation.drift.context import Context
 from pipeline.adaptation.drift.profile import ReferenceProfile, ReferenceRules
 from pipeline.errors import DataError
-from pipeline.heads.atomic import write_atomic
+from pipeline.heads.bundles.atomic import write_atomic
 
 FORMAT = "clearline.drift-reference"
 FORMAT_VERSION = 1

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.errors import DataError
-from pipeline.heads.atomic import sync_folder, write_atomic
+from pipeline.heads.bundles.atomic import sync_folder, write_atomic
 
 GENESIS = "0" * 64
 _RECENT = 1024  # records that `append_once` looks back

@@ -11,7 +11,7 @@ from pipeline.adaptation.lifecycle.effects import Effect, entry_effects
 from pipeline.adaptation.lifecycle.machine import resume
 from pipeline.adaptation.lifecycle.states import LifecycleSettings, RunState, State
 from pipeline.errors import DataError
-from pipeline.heads.atomic import TEMPORARY_PREFIX, write_atomic
+from pipeline.heads.bundles.atomic import TEMPORARY_PREFIX, write_atomic
 
 _FORMAT = 1
 

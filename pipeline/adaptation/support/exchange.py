@@ -12,7 +12,7 @@ import numpy as np
 from pipeline.adaptation.support.exemplars import Exemplar, Float16Array, StoredExemplar, SupportContext
 from pipeline.adaptation.support.labels import Label, parse_label
 from pipeline.errors import ConfigError, DataError
-from pipeline.heads.atomic import write_atomic
+from pipeline.heads.bundles.atomic import write_atomic
 
 EXTRA = "parquet"
 _CONTEXT = ("source", "roi", "product", "encoder_sha256", "preprocessing_sha256")

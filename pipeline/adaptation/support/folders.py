@@ -17,7 +17,7 @@ import orjson
 from pipeline.adaptation.support.exemplars import Exemplar
 from pipeline.adaptation.support.labels import Label
 from pipeline.errors import DataError
-from pipeline.heads.atomic import write_atomic
+from pipeline.heads.bundles.atomic import write_atomic
 
 _COLUMNS = ("event_id", "label", "labeller", "labelled_at", "stream", "inclusion_probability", "blind", "model_label")
 _UNSAFE = re.compile(r"[^\w.+=@-]")

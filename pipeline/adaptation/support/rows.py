@@ -15,7 +15,7 @@ from safetensors import SafetensorError
 
 from pipeline.adaptation.support.exemplars import Exemplar, Float16Array, SupportContext
 from pipeline.errors import DataError
-from pipeline.heads.atomic import write_atomic
+from pipeline.heads.bundles.atomic import write_atomic
 from pipeline.types import EncoderInfo, Float32Array
 
 FORMAT = "clearline.support/1"

@@ -23,7 +23,7 @@ from pipeline.evaluation.report.mistakes import Mistake, worst_mistakes
 from pipeline.evaluation.report.per_class import ClassFigures, ClassNeed, class_needs, per_class
 from pipeline.evaluation.report.reliability import Reliability, reliability
 from pipeline.evaluation.report.verdict import LEAST, Verdict, verdict
-from pipeline.heads.evidence import Evidence, SupportIndex, TextIndex
+from pipeline.heads.bundles.evidence import Evidence, SupportIndex, TextIndex
 from pipeline.heads.fit import fit_head
 from pipeline.heads.fitted import FittedHead, LabelledFeatures, Material
 from pipeline.heads.folds import shots_per_class

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from pipeline.explain import Explanation, explain
-from pipeline.heads.evidence import Evidence
+from pipeline.heads.bundles.evidence import Evidence
 from pipeline.heads.fitted import FittedHead, LabelledFeatures, take_rows
 from pipeline.types import Float32Array
 

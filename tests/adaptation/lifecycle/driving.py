@@ -16,7 +16,7 @@ from pipeline.adaptation.lifecycle.effects import Announce, Effect, MovePointer
 from pipeline.adaptation.lifecycle.journal import Journal
 from pipeline.adaptation.lifecycle.machine import step
 from pipeline.adaptation.lifecycle.states import RunState, State
-from pipeline.heads.atomic import write_atomic
+from pipeline.heads.bundles.atomic import write_atomic
 
 FIRST = RunState(context="cam-1", champion=1, entered_at=0.0, last_at=0.0)
 LONG_S = 10 * 86_400.0

@@ -11,7 +11,7 @@ from tempfile import TemporaryDirectory
 import numpy as np
 
 from pipeline.adaptation.lifecycle.states import State
-from pipeline.heads import registry
+from pipeline.heads.bundles import registry
 from pipeline.types import Prediction
 from tests.benchmarks.adaptation.detecting import wait
 from tests.benchmarks.adaptation.rows import Row
@@ -20,7 +20,7 @@ from workers.adaptation.trial import Trial
 from workers.commands.drift_demo_line import REFERENCE_PARTS, DemoLine, render
 from workers.commands.head import fit_folder
 from workers.inference import LiveHead
-from workers.opening import open_head
+from workers.opening.line import open_head
 
 PICTURES = 400
 TURN_S, SETTLE_S = 3.0, 0.5

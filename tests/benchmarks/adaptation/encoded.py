@@ -21,8 +21,8 @@ from tests.making import make_ref
 from tests.workers.adaptation.world import Setting
 from workers.commands.demo import SHIPPED
 from workers.commands.drift_demo_line import Pictures, render
-from workers.config import load_config
-from workers.opening import open_encoder
+from workers.config.line import load_config
+from workers.opening.line import open_encoder
 
 N_PICTURES = 2_000  # of the healthy line, and as many blurred
 SHOTS = 8

@@ -15,7 +15,7 @@ from pipeline.adaptation.lifecycle.audit_log import verify
 from pipeline.adaptation.lifecycle.journal import Journal
 from pipeline.adaptation.lifecycle.states import State
 from pipeline.errors import ClearlineError
-from pipeline.heads import registry
+from pipeline.heads.bundles import registry
 from tests.adaptation.streams import NONE
 from tests.benchmarks.adaptation.encoded import ENCODED_BLUR
 from tests.benchmarks.adaptation.rows import Row

@@ -13,7 +13,7 @@ import numpy as np
 
 from pipeline.adaptation.lifecycle.journal import Journal
 from pipeline.adaptation.lifecycle.states import RunState, State
-from pipeline.heads import registry
+from pipeline.heads.bundles import registry
 from pipeline.types import Features
 from tests.adaptation.streams import NONE, Drift
 from tests.benchmarks.adaptation.encoded import ENCODED_BLUR

@@ -10,7 +10,7 @@ from pipeline.evaluation.metrics import expected_calibration_error
 from pipeline.heads.calibration import fit_temperature
 from pipeline.heads.fit import LabelledFeatures
 from pipeline.heads.folds import make_folds
-from pipeline.heads.linear import fit_linear
+from pipeline.heads.simple.linear import fit_linear
 from pipeline.types import Features
 from tests.pipeline.decision.making_decisions import money
 from tests.pipeline.heads.making_heads import World

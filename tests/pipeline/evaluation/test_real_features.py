@@ -12,7 +12,7 @@ from pipeline.evaluation.features_file import FeaturesFile, LabelledRows, load_f
 from pipeline.evaluation.metrics import accuracy
 from pipeline.heads.fit import fit_head
 from pipeline.heads.fitted import LabelledFeatures, Material
-from pipeline.heads.zero_shot import ZeroShotHead, unit_rows
+from pipeline.heads.simple.zero_shot import ZeroShotHead, unit_rows
 from pipeline.types import Features, Float32Array
 
 

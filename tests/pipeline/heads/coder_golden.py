@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.heads.coder import FloatArray, Kind, TextRows, text_rows
+from pipeline.heads.coder.coding import FloatArray, Kind, TextRows, text_rows
 from tests.conftest import SHARED_DATA, need
 
 Arrays = dict[str, np.ndarray]

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from pipeline.heads.coder import Form, Kind, TextRows, text_rows, unit
-from pipeline.heads.coder_gram import text_gram
-from pipeline.heads.coder_head import CoderAdapterHead, CoderHead, make_coder_head
-from pipeline.heads.coder_rerank import PairVectors, pair_vectors
+from pipeline.heads.coder.coding import Form, Kind, TextRows, text_rows, unit
+from pipeline.heads.coder.gram import text_gram
+from pipeline.heads.coder.head import CoderAdapterHead, CoderHead, make_coder_head
+from pipeline.heads.coder.rerank import PairVectors, pair_vectors
 
 D = 16
 CLASSES = ("ok", "scratch", "dent", "stain")

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from pipeline.heads.ldc import LdcNetwork, LdcOutputs
-from pipeline.heads.maf import AttentionPool, StageMapMaf, TokenMaf
+from pipeline.heads.deconfusion.maf import AttentionPool, StageMapMaf, TokenMaf
+from pipeline.heads.deconfusion.published import LdcNetwork, LdcOutputs
 from tests.conftest import SHARED_DATA, need
 
 LOSS_NAMES = {

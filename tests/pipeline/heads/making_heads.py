@@ -6,12 +6,12 @@ from functools import cache
 
 import numpy as np
 
-from pipeline.heads.coder import Kind, text_rows
-from pipeline.heads.coder_head import CoderHead, make_coder_head
-from pipeline.heads.coder_rerank import pair_vectors
+from pipeline.heads.coder.coding import Kind, text_rows
+from pipeline.heads.coder.head import CoderHead, make_coder_head
+from pipeline.heads.coder.rerank import pair_vectors
 from pipeline.heads.fit import fit_head
 from pipeline.heads.fitted import FittedHead, LabelledFeatures, Material
-from pipeline.heads.zero_shot import ZeroShotHead, unit_rows
+from pipeline.heads.simple.zero_shot import ZeroShotHead, unit_rows
 from pipeline.types import EncoderInfo, Features
 
 D = 24

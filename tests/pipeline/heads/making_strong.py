@@ -6,16 +6,16 @@ from functools import cache
 
 import numpy as np
 
-from pipeline.heads.affine import AffineHead
-from pipeline.heads.auto import fit_auto
-from pipeline.heads.blend import BlendHead
-from pipeline.heads.gda import fit_gda
-from pipeline.heads.kernel_heads import KernelHead
-from pipeline.heads.kernel_ridge import fit_kernel_ridge
-from pipeline.heads.linear import fit_linear
-from pipeline.heads.pool import fit_pool_head
-from pipeline.heads.prior_probe import fit_prior_probe
-from pipeline.heads.tip_adapter import fit_tip_adapter
+from pipeline.heads.auto.blend import BlendHead
+from pipeline.heads.auto.policy import fit_auto
+from pipeline.heads.auto.pool import fit_pool_head
+from pipeline.heads.simple.affine import AffineHead
+from pipeline.heads.simple.gda import fit_gda
+from pipeline.heads.simple.kernel_heads import KernelHead
+from pipeline.heads.simple.kernel_ridge import fit_kernel_ridge
+from pipeline.heads.simple.linear import fit_linear
+from pipeline.heads.simple.prior_probe import fit_prior_probe
+from pipeline.heads.simple.tip_adapter import fit_tip_adapter
 from pipeline.interfaces import Head
 from pipeline.types import Features, Float32Array
 from tests.pipeline.heads.making_heads import World

@@ -9,12 +9,12 @@ import pytest
 
 from pipeline.decision.probabilities import softmax
 from pipeline.errors import DataError
-from pipeline.heads.auto import AutoFit, fit_auto
+from pipeline.heads.auto.policy import AutoFit, fit_auto
+from pipeline.heads.auto.pool_choice import trust
+from pipeline.heads.auto.stacking import Gain, paired_gain, selection_folds
 from pipeline.heads.fit import fit_head
 from pipeline.heads.fitted import LabelledFeatures, Material
-from pipeline.heads.pool_choice import trust
-from pipeline.heads.stacking import Gain, paired_gain, selection_folds
-from pipeline.heads.zero_shot import ZeroShotHead, unit_rows
+from pipeline.heads.simple.zero_shot import ZeroShotHead, unit_rows
 from pipeline.types import Features
 from tests.pipeline.heads.making_heads import World, accuracy_of
 from tests.pipeline.heads.making_strong import pool_of, reloaded, strong

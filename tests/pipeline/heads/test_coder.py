@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from pipeline.errors import DataError
-from pipeline.heads.coder import Form, Kind, TextRows, class_sums, class_vectors, code, uniform_weights, unit
-from pipeline.heads.coder_head import make_coder_head
-from pipeline.heads.coder_neighbours import choose_neighbours, neighbour_curve, neighbour_scores
-from pipeline.heads.coder_rerank import (
+from pipeline.heads.coder.coding import Form, Kind, TextRows, class_sums, class_vectors, code, uniform_weights, unit
+from pipeline.heads.coder.head import make_coder_head
+from pipeline.heads.coder.neighbours import choose_neighbours, neighbour_curve, neighbour_scores
+from pipeline.heads.coder.rerank import (
     added_scores,
     choose_gamma,
     pair_evidence,

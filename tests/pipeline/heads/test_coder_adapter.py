@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 
 from pipeline.errors import BundleError
-from pipeline.heads.coder import Form, Kind, code, text_rows, unit
-from pipeline.heads.coder_adapter import cache_logits, mean_views, row_min_max, unit_code
-from pipeline.heads.coder_gram import fold, text_gram
-from pipeline.heads.coder_head import CoderAdapterHead, make_coder_head
-from pipeline.heads.coder_parts import coder_from_parts, coder_to_parts
-from pipeline.heads.coder_search import DEFAULT_ALPHA, DEFAULT_BETA, choose_adapter
+from pipeline.heads.coder.adapter import cache_logits, mean_views, row_min_max, unit_code
+from pipeline.heads.coder.coding import Form, Kind, code, text_rows, unit
+from pipeline.heads.coder.gram import fold, text_gram
+from pipeline.heads.coder.head import CoderAdapterHead, make_coder_head
+from pipeline.heads.coder.parts import coder_from_parts, coder_to_parts
+from pipeline.heads.coder.search import DEFAULT_ALPHA, DEFAULT_BETA, choose_adapter
 from pipeline.types import Features
 from tests.pipeline.heads import coder_making as making
 

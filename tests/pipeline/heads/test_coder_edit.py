@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from pipeline.errors import DataError
-from pipeline.heads.coder import Form, Kind, class_sums
-from pipeline.heads.coder_edit import adapter_with_text, adapter_without_text, with_text, without_text
-from pipeline.heads.coder_gram import text_gram
-from pipeline.heads.coder_head import CoderAdapterHead, CoderHead, make_coder_head
+from pipeline.heads.coder.coding import Form, Kind, class_sums
+from pipeline.heads.coder.edit import adapter_with_text, adapter_without_text, with_text, without_text
+from pipeline.heads.coder.gram import text_gram
+from pipeline.heads.coder.head import CoderAdapterHead, CoderHead, make_coder_head
 from pipeline.types import Features
 from tests.pipeline.heads import coder_making as making
 

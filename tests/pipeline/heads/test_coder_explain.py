@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from pipeline.errors import DataError
-from pipeline.heads.coder import Form, Kind
-from pipeline.heads.coder_explain import explain
-from pipeline.heads.coder_head import CoderAdapterHead, CoderHead
+from pipeline.heads.coder.coding import Form, Kind
+from pipeline.heads.coder.explain import explain
+from pipeline.heads.coder.head import CoderAdapterHead, CoderHead
 from pipeline.types import Features
 from tests.pipeline.heads import coder_making as making
 

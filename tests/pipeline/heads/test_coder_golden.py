@@ -6,7 +6,16 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from pipeline.heads.coder import (
+from pipeline.heads.coder.adapter import (
+    adapter_logits,
+    affinities,
+    cache_logits,
+    mean_prompts,
+    mean_views,
+    row_min_max,
+    unit_code,
+)
+from pipeline.heads.coder.coding import (
     Form,
     Kind,
     TextRows,
@@ -17,18 +26,9 @@ from pipeline.heads.coder import (
     placeholder_synonyms,
     text_rows,
 )
-from pipeline.heads.coder_adapter import (
-    adapter_logits,
-    affinities,
-    cache_logits,
-    mean_prompts,
-    mean_views,
-    row_min_max,
-    unit_code,
-)
-from pipeline.heads.coder_gram import text_gram
-from pipeline.heads.coder_head import CoderAdapterHead, CoderHead, make_coder_head
-from pipeline.heads.coder_rerank import (
+from pipeline.heads.coder.gram import text_gram
+from pipeline.heads.coder.head import CoderAdapterHead, CoderHead, make_coder_head
+from pipeline.heads.coder.rerank import (
     PairEvidence,
     pair_evidence,
     pair_vectors,
@@ -36,7 +36,7 @@ from pipeline.heads.coder_rerank import (
     replaced_scores,
     triggered,
 )
-from pipeline.heads.coder_search import SearchRound, published_search
+from pipeline.heads.coder.search import SearchRound, published_search
 from pipeline.types import Features
 from tests.pipeline.heads import coder_golden as golden
 

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline.heads.coder import unit
-from pipeline.heads.coder_head import CoderAdapterHead, CoderHead, make_coder_head
-from pipeline.heads.coder_rejudge import rejudged
+from pipeline.heads.coder.coding import unit
+from pipeline.heads.coder.head import CoderAdapterHead, CoderHead, make_coder_head
+from pipeline.heads.coder.rejudge import rejudged
 from pipeline.heads.fit import fit_head
 from pipeline.heads.fitted import FittedHead, LabelledFeatures, Material
 from pipeline.texts.bank import build_zero_shot

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from pipeline.errors import DataError
-from pipeline.heads.coder import Form, Kind, TextRows, text_rows, uniform_weights, unit
-from pipeline.heads.coder_weights import _Shares, tune_text_weights
+from pipeline.heads.coder.coding import Form, Kind, TextRows, text_rows, uniform_weights, unit
+from pipeline.heads.coder.weights import _Shares, tune_text_weights
 from tests.pipeline.heads import coder_making as making
 
 N_CLASSES, N_PER_CLASS, N_TEXTS, D = 6, 30, 8, 48

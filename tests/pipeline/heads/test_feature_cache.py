@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline.heads.feature_cache import FeatureCache
+from pipeline.heads.bundles.feature_cache import FeatureCache
 from pipeline.types import Features
 from tests.pipeline.heads.making_heads import LEVEL_DIMS, D, encoder_info
 

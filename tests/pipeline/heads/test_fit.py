@@ -9,10 +9,10 @@ import pytest
 import torch
 
 from pipeline.errors import DataError
+from pipeline.heads.deconfusion.fusion import ExpertLogits, Fusion, choose_fusion, usual_beta
 from pipeline.heads.fit import fit_head
 from pipeline.heads.fitted import LabelledFeatures, Material
-from pipeline.heads.fusion import ExpertLogits, Fusion, choose_fusion, usual_beta
-from pipeline.heads.zero_shot import ZeroShotHead, unit_rows
+from pipeline.heads.simple.zero_shot import ZeroShotHead, unit_rows
 from pipeline.types import Features
 from tests.pipeline.heads.making_heads import D, World, accuracy_of, fitted, query
 

@@ -7,8 +7,8 @@ from dataclasses import replace
 import numpy as np
 
 from pipeline.heads.fitted import LabelledFeatures
-from pipeline.heads.gda import discriminant, fit_gda, spread
-from pipeline.heads.zero_shot import unit_rows
+from pipeline.heads.simple.gda import discriminant, fit_gda, spread
+from pipeline.heads.simple.zero_shot import unit_rows
 from pipeline.types import Features
 from tests.pipeline.heads.making_heads import World, accuracy_of
 from tests.pipeline.heads.making_strong import reloaded, strong

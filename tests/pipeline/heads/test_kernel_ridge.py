@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from sklearn.kernel_ridge import KernelRidge
 
-from pipeline.heads import kernel_ridge
-from pipeline.heads.affine import AffineHead
-from pipeline.heads.kernel_ridge import BETA, GAIN, RIDGE, fit_kernel_ridge
-from pipeline.heads.zero_shot import unit_rows
+from pipeline.heads.simple import kernel_ridge
+from pipeline.heads.simple.affine import AffineHead
+from pipeline.heads.simple.kernel_ridge import BETA, GAIN, RIDGE, fit_kernel_ridge
+from pipeline.heads.simple.zero_shot import unit_rows
 from tests.pipeline.heads.making_heads import World, accuracy_of
 from tests.pipeline.heads.making_strong import reloaded, strong
 

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline.heads.alf import beta_grid, choose_beta, correct_by_beta
-from pipeline.heads.ldc import LdcNetwork, ldc_losses, published_optimiser, train_step
-from pipeline.heads.zero_shot import class_prototypes, zero_shot_logits
+from pipeline.heads.deconfusion.alf import beta_grid, choose_beta, correct_by_beta
+from pipeline.heads.deconfusion.published import LdcNetwork, ldc_losses, published_optimiser, train_step
+from pipeline.heads.simple.zero_shot import class_prototypes, zero_shot_logits
 from tests.pipeline.heads import golden
 
 TOLERANCE = 1e-5  # rtol = atol, SOURCE.md of the reference numbers

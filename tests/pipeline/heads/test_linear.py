@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from sklearn.linear_model import LogisticRegression
 
-from pipeline.heads.linear import INVERSE_PENALTY, fit_linear
+from pipeline.heads.simple.linear import INVERSE_PENALTY, fit_linear
 from tests.pipeline.heads.making_heads import World
 from tests.pipeline.heads.making_strong import reloaded, strong
 

@@ -7,15 +7,15 @@ import pytest
 import torch
 
 from pipeline.heads.calibration import fit_temperature, log_softmax, negative_log_likelihood, temperature_of_confidence
+from pipeline.heads.deconfusion.inference import FrozenNetwork
+from pipeline.heads.deconfusion.maf import PooledMaf, fuse_weights
+from pipeline.heads.deconfusion.network import DeconfusionNetwork, NetworkShape
 from pipeline.heads.folds import make_folds, shots_per_class
-from pipeline.heads.inference import FrozenNetwork
-from pipeline.heads.maf import PooledMaf, fuse_weights
-from pipeline.heads.network import DeconfusionNetwork, NetworkShape
 from pipeline.heads.novelty import fit_novelty
 from pipeline.heads.optimise import AdamW, lbfgs
-from pipeline.heads.prototype import fit_prototypes, leave_one_out_cosines
 from pipeline.heads.report import Accuracy, confused_pairs
-from pipeline.heads.zero_shot import unit_rows
+from pipeline.heads.simple.prototype import fit_prototypes, leave_one_out_cosines
+from pipeline.heads.simple.zero_shot import unit_rows
 from tests.pipeline.heads.making_heads import D, World
 
 

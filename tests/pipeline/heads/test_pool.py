@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pipeline.heads.pool import fit_discriminant, fit_pool_head
-from pipeline.heads.pool_choice import MIN_COVERAGE, PER_CLASS, choose_pool, novel, trust
+from pipeline.heads.auto.pool import fit_discriminant, fit_pool_head
+from pipeline.heads.auto.pool_choice import MIN_COVERAGE, PER_CLASS, choose_pool, novel, trust
 from tests.pipeline.heads.making_heads import World, accuracy_of
 from tests.pipeline.heads.making_strong import pool_of, reloaded, strong
 

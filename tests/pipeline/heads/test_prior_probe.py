@@ -7,8 +7,8 @@ from dataclasses import replace
 import numpy as np
 
 from pipeline.heads.mixed_prior import MixedPrior, fit_prior
-from pipeline.heads.prior_probe import fit_prior_probe
-from pipeline.heads.prototype import PrototypeHead
+from pipeline.heads.simple.prior_probe import fit_prior_probe
+from pipeline.heads.simple.prototype import PrototypeHead
 from tests.pipeline.heads.making_heads import World, accuracy_of
 from tests.pipeline.heads.making_strong import reloaded, strong
 

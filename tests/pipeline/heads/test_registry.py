@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from pipeline.errors import BundleError, DataError
-from pipeline.heads import registry
-from pipeline.heads.bundle import HeadBundle
+from pipeline.heads.bundles import registry
+from pipeline.heads.bundles.bundle import HeadBundle
 from tests.contracts.test_head_contract import PROVENANCE
 from tests.pipeline.heads.making_heads import encoder_info, fitted
 

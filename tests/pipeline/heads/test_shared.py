@@ -10,15 +10,15 @@ import pytest
 
 from pipeline.errors import DataError
 from pipeline.explain import explain
-from pipeline.heads.evidence import NO_EVIDENCE
+from pipeline.heads.bundles.evidence import NO_EVIDENCE
+from pipeline.heads.bundles.serialise import head_from_parts, head_to_parts
+from pipeline.heads.deconfusion.fusion import Fusion
+from pipeline.heads.deconfusion.shared import DeconfusionSharedHead, with_class, without_class
 from pipeline.heads.fit import fit_head
 from pipeline.heads.fitted import LabelledFeatures, Material, take_rows
-from pipeline.heads.fusion import Fusion
 from pipeline.heads.metric import fit_metric
-from pipeline.heads.serialise import head_from_parts, head_to_parts
-from pipeline.heads.shared import DeconfusionSharedHead, with_class, without_class
+from pipeline.heads.simple.zero_shot import ZeroShotHead
 from pipeline.heads.whitening import fit_span, shrunk, within_covariance
-from pipeline.heads.zero_shot import ZeroShotHead
 from pipeline.types import Features
 from tests.pipeline.heads.making_heads import World, accuracy_of
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from pipeline.errors import DataError
-from pipeline.heads.feature_cache import FeatureCache
+from pipeline.heads.bundles.feature_cache import FeatureCache
 from pipeline.heads.support import SupportSet, encode_support, list_support
 from pipeline.preprocess import Preprocessor
 from pipeline.types import Roi

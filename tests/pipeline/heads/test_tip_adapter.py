@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from pipeline.heads.tip_adapter import ALPHA, BETA, fit_tip_adapter
+from pipeline.heads.simple.tip_adapter import ALPHA, BETA, fit_tip_adapter
 from tests.pipeline.heads.making_heads import World
 from tests.pipeline.heads.making_strong import reloaded, strong
 

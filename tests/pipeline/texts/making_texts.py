@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline.heads.coder import unit
+from pipeline.heads.coder.coding import unit
 from pipeline.texts.dictionary import TextDictionary, load_dictionary
 
 ROOT = Path(__file__).resolve().parents[3]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline.heads.coder import Kind, TextRows, class_sums, class_vectors, heuristic_scores, text_rows, unit
+from pipeline.heads.coder.coding import Kind, TextRows, class_sums, class_vectors, heuristic_scores, text_rows, unit
 from pipeline.texts.check import Problem, check_bank, check_wording, harmful_texts
 from pipeline.texts.coding import CodedTexts, encode_dictionary
 from pipeline.texts.utility import judge_pruning, text_utilities, without_rows

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from pipeline.errors import DataError
-from pipeline.heads.coder import Kind, unit
-from pipeline.heads.coder_explain import explain
-from pipeline.heads.coder_head import make_coder_head
+from pipeline.heads.coder.coding import Kind, unit
+from pipeline.heads.coder.explain import explain
+from pipeline.heads.coder.head import make_coder_head
 from pipeline.texts.coding import StoredTexts, encode_dictionary, one_to_one_of, sentences_of
 from pipeline.types import Features
 from tests.pipeline.texts import making_texts as making

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from pipeline.errors import DataError
-from pipeline.heads.coder import unit
-from pipeline.heads.coder_gram import text_gram
-from pipeline.heads.coder_head import CoderAdapterHead, CoderHead, make_coder_head
+from pipeline.heads.coder.coding import unit
+from pipeline.heads.coder.gram import text_gram
+from pipeline.heads.coder.head import CoderAdapterHead, CoderHead, make_coder_head
 from pipeline.texts.coding import encode_dictionary
 from pipeline.texts.dictionary import TextDictionary
 from pipeline.texts.editing import follow_dictionary

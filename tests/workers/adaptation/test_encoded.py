@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.adaptation.lifecycle.states import State
-from pipeline.heads import registry
+from pipeline.heads.bundles import registry
 from tests.benchmarks.adaptation.encoded import ENCODED_BLUR, encoded_setting
 from tests.benchmarks.adaptation.poisoning import POISONS, true_cost
 from tests.workers.adaptation.world import Setting, World

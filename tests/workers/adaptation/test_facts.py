@@ -7,7 +7,7 @@ import pytest
 
 from pipeline.adaptation.gate.conditions import GateSettings, fact_checks
 from pipeline.adaptation.gate.values import CandidateFacts
-from pipeline.heads.evidence import SupportIndex
+from pipeline.heads.bundles.evidence import SupportIndex
 from workers.adaptation.facts import FOUNDER, founders_kept, replaced_shares
 
 N_FOUNDERS, N_TAUGHT = 4, 8

@@ -12,10 +12,10 @@ from pipeline.adaptation.lifecycle import events as ev
 from pipeline.adaptation.lifecycle.audit_log import verify
 from pipeline.adaptation.lifecycle.states import State
 from pipeline.errors import SinkError
-from pipeline.heads import registry
+from pipeline.heads.bundles import registry
 from tests.adaptation.streams import Drift
 from tests.workers.adaptation.world import BATCH, BLUR, CLASSES, World
-from workers.adaptation_requests import RequestKind, submit
+from workers.adaptation.requests import RequestKind, submit
 
 ENDS = (State.PROBATION, State.COOLDOWN, State.HOLD, State.APPROVAL)
 LONG = 60_000

@@ -15,27 +15,27 @@ from pipeline.adaptation.lifecycle.states import State
 from pipeline.adaptation.support.intake import LabelIntake
 from pipeline.decision.probabilities import softmax
 from pipeline.encoders.build import EncoderBundle
-from pipeline.heads import registry
-from pipeline.heads.atomic import write_atomic
-from pipeline.heads.bundle import Provenance
-from pipeline.heads.evidence import Evidence, SupportIndex
+from pipeline.heads.bundles import registry
+from pipeline.heads.bundles.atomic import write_atomic
+from pipeline.heads.bundles.bundle import Provenance
+from pipeline.heads.bundles.evidence import Evidence, SupportIndex
+from pipeline.heads.bundles.recipe import Recipe, fit_recipe
 from pipeline.heads.fitted import LabelledFeatures, Material
-from pipeline.heads.recipe import Recipe, fit_recipe
 from pipeline.types import Batch, EncoderInfo, Features, FrameRef
 from tests.adaptation.streams import CI, CONFUSABLE, NONE, SHARES, Camera, Drift
 from tests.fakes import FakeClock
 from tests.lines import simulated, write_config
+from workers.adaptation.files import AdaptationFiles
 from workers.adaptation.loop import AdaptationLoop
 from workers.adaptation.pictures import PictureStore
+from workers.adaptation.requests import RequestKind, submit
 from workers.adaptation.rereference import run_job
 from workers.adaptation.tap import Seen, Tap
-from workers.adaptation_files import AdaptationFiles
-from workers.adaptation_requests import RequestKind, submit
-from workers.config import LineConfig, load_config
+from workers.config.line import LineConfig, load_config
 from workers.inference import LiveHead
-from workers.metrics import Metrics
-from workers.opening import open_head
-from workers.opening_adaptation import Pace, open_adaptation
+from workers.metrics.registry import Metrics
+from workers.opening.adaptation import Pace, open_adaptation
+from workers.opening.line import open_head
 
 CLASSES = tuple(f"class-{n}" for n in range(len(SHARES)))
 BATCH = 64

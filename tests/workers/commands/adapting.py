@@ -20,15 +20,15 @@ from pipeline.adaptation.support.recording import EmbeddingRecording
 from pipeline.adaptation.support.store import SupportStore
 from pipeline.encoders.build import EncoderBundle
 from pipeline.errors import ClearlineError
-from pipeline.heads import registry
+from pipeline.heads.bundles import registry
 from pipeline.simulation.line import SimulatedLine
 from pipeline.types import EncoderInfo, Float32Array, FrameRef
 from tests.lines import SEED, SIZE, simulated, write_config
-from workers.adaptation_files import AdaptationFiles
+from workers.adaptation.files import AdaptationFiles
 from workers.commands.demo import render_labelled
 from workers.commands.head import fit_folder
-from workers.config import LineConfig, load_config
-from workers.opening import open_encoder
+from workers.config.line import LineConfig, load_config
+from workers.opening.line import open_encoder
 
 CLASSES = ("clean_plate", "dented_plate", "scratched_plate")
 NOW = 1_700_000_000.0

@@ -24,7 +24,7 @@ from workers.commands.doctor import doctor
 from workers.commands.doctor_line import LineChecks
 from workers.commands.doctor_sinks import extras_of, sink_checks
 from workers.commands.kafka import app as kafka_app
-from workers.config import load_config
+from workers.config.line import load_config
 from workers.doctor.finding import State, run_together
 
 APP = typer.Typer()

@@ -6,14 +6,14 @@ import pytest
 
 from pipeline.adaptation.drift.profile_file import load_profile
 from pipeline.adaptation.lifecycle.states import State
-from pipeline.heads import registry
+from pipeline.heads.bundles import registry
 from tests.workers.commands.adapting import Home, make_home
-from workers.adaptation_lock import AdaptationLock
-from workers.adaptation_requests import RequestKind, take_all
+from workers.adaptation.lock import AdaptationLock
+from workers.adaptation.requests import RequestKind, take_all
 from workers.clock import SystemClock
 from workers.commands.adaptation_opening import read_audit, record
 from workers.commands.drift import app
-from workers.config import load_config
+from workers.config.line import load_config
 
 
 @pytest.fixture(scope="module")

@@ -9,12 +9,12 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from pipeline.errors import BundleError, ClearlineError, DataError
-from pipeline.heads import registry
+from pipeline.heads.bundles import registry
 from tests.onnx_files import write_projection
 from tests.pipeline.heads.making_folders import write_folder
 from workers.commands.head import app
-from workers.config import load_config
-from workers.config_cameras import common_roi
+from workers.config.cameras import common_roi
+from workers.config.line import load_config
 
 CONFIG = """
 version: 1

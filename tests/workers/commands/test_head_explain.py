@@ -12,14 +12,14 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from pipeline.errors import BundleError, ClearlineError, ConfigError, DataError, SinkError
-from pipeline.heads import registry
+from pipeline.heads.bundles import registry
 from pipeline.texts.dictionary import load_dictionary
 from tests.lines import TEXTS, fit_head_in
 from tests.onnx_files import write_projection
 from tests.pipeline.heads.making_folders import write_folder
 from workers.commands.explain_picture import MARGIN, WIDTH
 from workers.commands.head import app, fit_folder
-from workers.config import load_config
+from workers.config.line import load_config
 
 CONFIG = """
 version: 1

@@ -15,16 +15,16 @@ from typer.testing import CliRunner
 from pipeline.adaptation.support.recording import EmbeddingRecording
 from pipeline.encoders.build import EncoderBundle
 from pipeline.errors import DataError
-from pipeline.heads import registry
-from pipeline.heads.zero_shot import unit_rows
+from pipeline.heads.bundles import registry
+from pipeline.heads.simple.zero_shot import unit_rows
 from pipeline.simulation.line import SimulatedLine
 from pipeline.types import EncoderInfo, FrameRef
 from tests.lines import SEED, SIZE, simulated, write_config
 from workers.app import Pipeline
 from workers.commands.demo import render_labelled
 from workers.commands.head import app, fit_folder
-from workers.config import load_config
-from workers.opening import open_encoder
+from workers.config.line import load_config
+from workers.opening.line import open_encoder
 
 CLASSES = ("clean_plate", "scratched_plate", "dented_plate")
 TEXTS = """

@@ -15,12 +15,12 @@ from pipeline.adaptation.support.exemplars import Exemplar, SupportContext, as_f
 from pipeline.adaptation.support.rows import write_snapshot
 from pipeline.adaptation.support.store import SupportStore
 from pipeline.errors import DataError
-from pipeline.heads import registry
-from pipeline.heads.recipe import rows_sha256
+from pipeline.heads.bundles import registry
+from pipeline.heads.bundles.recipe import rows_sha256
 from tests.workers.commands.adapting import CLASSES, NOW, Home, make_home
+from workers.adaptation.lock import AdaptationLock
 from workers.adaptation.refit import Job, run_job
-from workers.adaptation_lock import AdaptationLock
-from workers.adaptation_requests import RequestKind, take_all
+from workers.adaptation.requests import RequestKind, take_all
 from workers.commands.adaptation_opening import read_audit
 from workers.commands.head import app
 from workers.commands.head_rebuild import rebuild

@@ -8,7 +8,7 @@ import typer
 
 from pipeline.adaptation.support.labels import Label, Stream
 from pipeline.adaptation.support.store import SupportStore
-from pipeline.heads import registry
+from pipeline.heads.bundles import registry
 from tests.workers.commands.adapting import CLASSES, NOW, Home, make_home
 from workers.commands.replay import replay, replay_recording
 

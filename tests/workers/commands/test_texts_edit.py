@@ -10,15 +10,15 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from pipeline.errors import BundleError, ConfigError, DataError
-from pipeline.heads import registry
-from pipeline.heads.recipe import recipe_of
+from pipeline.heads.bundles import registry
+from pipeline.heads.bundles.recipe import recipe_of
 from pipeline.simulation.line import SimulatedLine
 from pipeline.texts.dictionary import load_dictionary
 from tests.lines import SEED, SIZE, TEXTS, simulated, write_config
 from workers.commands.demo import render_labelled
 from workers.commands.head import fit_folder
 from workers.commands.texts import app
-from workers.config import load_config
+from workers.config.line import load_config
 
 PHRASE = "a fine dark hair line"
 SCRATCHED = ("scratched_plate", PHRASE, "--kind", "attribute")

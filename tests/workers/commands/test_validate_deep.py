@@ -14,7 +14,7 @@ from pipeline.texts.dictionary import load_dictionary
 from tests.lines import TEXTS, fit_head_in, simulated, write_config
 from workers.commands.validate import validate
 from workers.commands.validate_deep import deep_problems
-from workers.config import load_config
+from workers.config.line import load_config
 from workers.sources import aravis
 
 APP = typer.Typer()

@@ -12,7 +12,7 @@ from tests.fakes import FakeClock
 from tests.making import make_prediction, make_ref
 from workers.kafka.message import KafkaPosition
 from workers.kafka.packing import Packer, Topics
-from workers.outbox_store import Parcel
+from workers.outbox.store import Parcel
 from workers.sinks.states import CHANGES_KEPT
 
 TOPICS = Topics(results="results", states="states", dead_letters="dlq")

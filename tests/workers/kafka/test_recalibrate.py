@@ -16,7 +16,7 @@ from kafka import KafkaProducer
 
 from pipeline.adaptation.lifecycle.states import State
 from pipeline.errors import BundleError, ConfigError
-from pipeline.heads import registry
+from pipeline.heads.bundles import registry
 from pipeline.simulation.line import SimulatedLine
 from tests.lines import SEED, SIZE
 from tests.servers.kafka import KafkaBroker
@@ -26,16 +26,16 @@ from workers.adaptation.carrying import Receiver, Sender
 from workers.adaptation.live_file import write_safe
 from workers.adaptation.tap import LANE, Seen, Tap
 from workers.app import Pipeline
-from workers.app_recalibrate import RecalibrationPipeline
 from workers.backoff import Backoff
 from workers.channel import Channel
 from workers.clock import SystemClock
-from workers.config import LineConfig, load_config
+from workers.config.line import LineConfig, load_config
 from workers.following import HeadFollower, Wanted
 from workers.kafka.connection import KafkaConnection
 from workers.kafka.producer import ParcelProducer
 from workers.kafka.topics import create_topics, topic_specs
-from workers.opening_kafka import as_inference
+from workers.opening.kafka import as_inference
+from workers.recalibration.app import RecalibrationPipeline
 
 WITHIN_S = 60.0
 N_FRAMES = 40

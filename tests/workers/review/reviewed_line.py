@@ -12,14 +12,14 @@ from pathlib import Path
 from pipeline.adaptation.support.choosing import Choice
 from pipeline.adaptation.support.labels import Stream
 from pipeline.encoders.build import EncoderBundle
-from pipeline.heads import registry
+from pipeline.heads.bundles import registry
 from pipeline.types import Batch, Features
 from tests.adaptation.streams import NONE, Drift
 from tests.fakes import FakeClock
 from tests.workers.adaptation.world import BATCH, INFO, World, _Image
 from workers.adaptation.asking import Part
 from workers.adaptation.tap import Seen
-from workers.opening_review import RunningLine, open_backend
+from workers.opening.review import RunningLine, open_backend
 from workers.review.drift_facts import DriftFacts
 from workers.wall import Wall
 

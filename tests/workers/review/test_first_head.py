@@ -13,7 +13,7 @@ from pipeline.texts.dictionary import load_dictionary
 from tests.lines import TEXTS, simulated, write_config
 from workers.app import Pipeline
 from workers.commands.head import fit_folder
-from workers.config import LineConfig, load_config
+from workers.config.line import LineConfig, load_config
 
 CLASSES = load_dictionary(TEXTS).class_ids
 PER_CLASS = 2

@@ -15,12 +15,12 @@ from pipeline.adaptation.lifecycle.states import RunState, State
 from pipeline.adaptation.support.labels import Label, Stream
 from pipeline.adaptation.support.store import SupportStore
 from pipeline.errors import DataError
-from pipeline.heads import registry
+from pipeline.heads.bundles import registry
 from tests.fakes import FakeClock
 from tests.making import make_prediction
 from tests.workers.adaptation.world import CLASSES, INFO
 from tests.workers.review.reviewed_line import ReviewedLine
-from workers.adaptation_requests import RequestKind, submit
+from workers.adaptation.requests import RequestKind, submit
 from workers.commands.adaptation_opening import read_audit
 from workers.review.answers import Answers
 from workers.review.backend import Harm

@@ -14,13 +14,13 @@ from pipeline.adaptation.support.labels import Stream
 from pipeline.adaptation.support.store import SupportStore
 from pipeline.simulation.line import SimulatedLine
 from tests.lines import SEED, SIZE, simulated, write_config
-from workers.adaptation_files import AdaptationFiles
+from workers.adaptation.files import AdaptationFiles
 from workers.app import Pipeline
 from workers.commands.adaptation_opening import read_audit
 from workers.commands.demo import render_labelled
 from workers.commands.head import fit_folder
-from workers.config import LineConfig, load_config
-from workers.opening import open_encoder
+from workers.config.line import LineConfig, load_config
+from workers.opening.line import open_encoder
 
 CLASSES = ("clean_plate", "dented_plate", "scratched_plate")
 N_LABELS = 5

@@ -15,7 +15,7 @@ from tests.making import make_prediction
 from workers.kafka.message import KafkaPosition
 from workers.kafka.offsets import Partition
 from workers.kafka.packing import Packer, Topics
-from workers.outbox_store import Parcel
+from workers.outbox.store import Parcel
 from workers.sinks.kafka import TransactionalKafkaSink
 
 

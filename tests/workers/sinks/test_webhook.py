@@ -17,8 +17,8 @@ from tests.servers.ports import free_port
 from tests.servers.silent import SilentServer
 from tests.servers.webhook import WebhookServer, webhook_server
 from workers.backoff import Backoff
-from workers.outbox import OutboxSink
-from workers.outbox_store import Parcel
+from workers.outbox.sink import OutboxSink
+from workers.outbox.store import Parcel
 from workers.sinks.webhook import WebhookDestination, signature
 
 KEY = "a key of both sides"

@@ -15,9 +15,9 @@ from pipeline.types import SourceFrame
 from tests.servers.aravis import ADDRESS, SERIAL, GigeCamera
 from workers.clock import SystemClock
 from workers.commands.probe import probe
-from workers.config_cameras import CameraConfig
-from workers.metrics import Metrics
-from workers.opening import open_source
+from workers.config.cameras import CameraConfig
+from workers.metrics.registry import Metrics
+from workers.opening.line import open_source
 from workers.sources import aravis
 
 MAX_READS = 60

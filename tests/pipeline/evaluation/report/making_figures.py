@@ -11,11 +11,11 @@ from pipeline.decision import CostMatrix, DecisionPolicy
 from pipeline.evaluation.report.acceptance import Split, seal
 from pipeline.evaluation.report.figures import Figures, Given, make_figures
 from pipeline.evaluation.report.page import About
-from pipeline.heads.coder import Kind, text_rows
-from pipeline.heads.coder_head import make_coder_head
-from pipeline.heads.evidence import TextIndex
+from pipeline.heads.bundles.evidence import TextIndex
+from pipeline.heads.coder.coding import Kind, text_rows
+from pipeline.heads.coder.head import make_coder_head
 from pipeline.heads.fitted import LabelledFeatures, Material
-from pipeline.heads.zero_shot import ZeroShotHead, unit_rows
+from pipeline.heads.simple.zero_shot import ZeroShotHead, unit_rows
 from pipeline.types import Features
 
 CLASSES = ("dent", "ok", "scratch")

@@ -1,0 +1,1 @@
+"""Heads on disk: immutable bundles, their versions, and the features they were fitted on."""

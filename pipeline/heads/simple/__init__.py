@@ -1,0 +1,1 @@
+"""Strong simple heads: zero-shot, prototypes, probes, GDA, kernel ridge, Tip-Adapter, logistic regression."""

@@ -1,0 +1,1 @@
+"""Results that wait on disk while their destination is away."""

@@ -1,0 +1,1 @@
+"""The worker that only learns: decided batches in, another head out."""

@@ -1,0 +1,1 @@
+"""The capture worker: cameras to the topic of frames."""
