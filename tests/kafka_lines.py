@@ -27,13 +27,13 @@ from pipeline.types import Batch, Features, UInt8Array
 from tests.fakes import FakeEncoder, FakeHead
 from workers.captures import Feed
 from workers.clock import SystemClock
-from workers.inference import LiveHead
 from workers.kafka.connection import KafkaConnection, quiet_client_logs
 from workers.kafka.consumer import ConsumerTerms
 from workers.kafka.packing import Packer, Topics
 from workers.kafka.producer import ParcelProducer
 from workers.ledger import Ledger
 from workers.line import Line
+from workers.live_head import LiveHead
 from workers.metrics.registry import Metrics
 from workers.part_decisions import PartsPlan
 from workers.sinks.kafka import KafkaDestination, KafkaSink, TransactionalKafkaSink

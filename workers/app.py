@@ -19,13 +19,14 @@ from workers.clock import SystemClock
 from workers.config.cameras import CameraConfig
 from workers.config.line import LineConfig, load_config
 from workers.gpu_memory import gpu_memory
-from workers.inference import LiveHead, TapLike
 from workers.ledger import Ledger
 from workers.line import Beside, Line, Say, quiet
+from workers.live_head import LiveHead, TapLike
 from workers.metrics.registry import Metrics
-from workers.opening.line import open_encoder, open_feeds, open_head, open_sinks, publish_pace_s
+from workers.opening.line import open_encoder, open_feeds, open_head
 from workers.opening.parts import OpenedTriggers, open_parts
 from workers.opening.review import RunningLine, open_first_pictures, open_review
+from workers.opening.sinks import open_sinks, publish_pace_s
 from workers.review.drift_facts import DriftFacts
 from workers.server import StatusServer
 from workers.sinks.results import ResultsSink

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import structlog
 
 from pipeline.errors import ClearlineError
-from workers.inference import LiveHead
+from workers.live_head import LiveHead
 
 log = structlog.get_logger()
 

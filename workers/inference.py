@@ -12,14 +12,14 @@ import numpy as np
 import structlog
 
 from pipeline.batcher import Batcher
-from pipeline.decision import Decider
 from pipeline.errors import DataError
-from pipeline.interfaces import Clock, Encoder, Head, PipelinedEncoder
+from pipeline.interfaces import Clock, Encoder, PipelinedEncoder
 from pipeline.parts import Part
-from pipeline.types import Batch, DeadLetter, Features, Frame, FrameRef, Prediction, Scores
+from pipeline.types import Batch, DeadLetter, Features, Frame, FrameRef, Prediction
 from workers.capture import Item
 from workers.channel import Channel, ChannelClosed, Waiting
 from workers.ledger import Ledger
+from workers.live_head import LiveHead, TapLike
 from workers.part_decisions import PartDecisions, PartsPlan
 from workers.publish import Outcome
 
@@ -27,18 +27,6 @@ log = structlog.get_logger()
 
 LANE = "inference"
 IDLE_S = 0.5  # how long a wait for frames lasts before the loop looks around
-
-
-@dataclass(frozen=True, slots=True)
-class LiveHead:
-    """A head with the decider that knows its classes and temperature: swapped as one value."""
-
-    head: Head
-    decider: Decider
-    safe: bool = False  # its review band is wider until a drift is settled
-
-
-TapLike = Callable[[Batch, Features, Scores, Sequence[Prediction], LiveHead], None]
 
 
 @dataclass(frozen=True, slots=True)

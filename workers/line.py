@@ -13,8 +13,9 @@ from workers.capture import Item
 from workers.captures import Captures, Feed, counts_as_json
 from workers.channel import Channel
 from workers.clock import SystemClock
-from workers.inference import Inference, LiveHead, TapLike
+from workers.inference import Inference
 from workers.ledger import Counts, Ledger
+from workers.live_head import LiveHead, TapLike
 from workers.metrics.registry import Metrics
 from workers.part_decisions import PartsPlan
 from workers.publish import Outcome, Publish

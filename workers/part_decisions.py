@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -13,9 +12,7 @@ from pipeline.decision import HeadIdentity
 from pipeline.interfaces import Clock
 from pipeline.parts import Assembler, IntraclassCorrelation, Member, Part, PartRule, fuse
 from pipeline.types import Batch, BatchTiming, Features, FrameRef, Prediction, Scores
-
-if TYPE_CHECKING:
-    from workers.inference import LiveHead, TapLike
+from workers.live_head import LiveHead, TapLike
 
 MOST_CAMERAS = 1024  # whose correlation is remembered
 

@@ -27,8 +27,8 @@ from tests.fakes import FakeEncoder, FakeHead, FakeSink, FakeSource
 from tests.workers.adaptation.world import INFO, World
 from workers.captures import Feed
 from workers.clock import SystemClock
-from workers.inference import LiveHead
 from workers.line import Line
+from workers.live_head import LiveHead
 from workers.metrics.registry import Metrics
 
 KILLS = 5

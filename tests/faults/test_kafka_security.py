@@ -19,7 +19,8 @@ from tests.kafka_faults import Load
 from tests.kafka_lines import LineOptions, line_of, topic_sink, topic_source
 from tests.servers.kafka import KafkaBroker
 from workers.clock import SystemClock
-from workers.kafka.connection import KafkaConnection, Mechanism, why
+from workers.kafka.connection import KafkaConnection, Mechanism
+from workers.kafka.diagnose import why
 from workers.kafka.topics import require_topics
 
 RIGHT, WRONG = "line-secret", "hunter2-do-not-show"  # RIGHT is what the fixture gives to the user clearline

@@ -14,8 +14,9 @@ from tests.fakes import FakeClock, FakeEncoder, FakeHead, FakePipelinedEncoder
 from tests.making import SIDE, make_frame, make_ref
 from workers.capture import Item
 from workers.channel import Channel
-from workers.inference import Inference, LiveHead
+from workers.inference import Inference
 from workers.ledger import Ledger
+from workers.live_head import LiveHead
 from workers.publish import Outcome
 
 

@@ -32,9 +32,10 @@ from workers.encoded import decode
 from workers.ledger import Ledger
 from workers.metrics.registry import Metrics
 from workers.opcua.nodes import NAMESPACE
-from workers.opening.line import open_encoder, open_sinks
+from workers.opening.line import open_encoder
 from workers.opening.parts import OpenedTriggers
 from workers.opening.review import open_answers, open_review
+from workers.opening.sinks import open_sinks
 from workers.sinks.archive_index import ArchiveIndex
 from workers.sinks.archive_reader import ArchiveReader
 from workers.sinks.archive_store import LocalStore

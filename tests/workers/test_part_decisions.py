@@ -19,8 +19,9 @@ from tests.workers.test_inference import live_head
 from workers.backoff import Backoff
 from workers.capture import Item
 from workers.channel import Channel
-from workers.inference import Inference, LiveHead
+from workers.inference import Inference
 from workers.ledger import Ledger
+from workers.live_head import LiveHead
 from workers.part_decisions import PartsPlan
 from workers.publish import Outcome, Publish
 

@@ -32,7 +32,7 @@ from workers.adaptation.questions import Questions, as_batch
 from workers.adaptation.requests import Request
 from workers.adaptation.tap import Seen
 from workers.adaptation.training import Child
-from workers.inference import LiveHead
+from workers.live_head import LiveHead
 from workers.metrics.registry import Metrics
 
 log = structlog.get_logger()

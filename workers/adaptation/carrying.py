@@ -14,7 +14,8 @@ from workers.adaptation.tap import LANE, Seen, Tap
 from workers.adaptation.wire import from_bytes, to_bytes
 from workers.backoff import Backoff
 from workers.channel import Channel, ChannelClosed
-from workers.kafka.connection import KafkaConnection, why
+from workers.kafka.connection import KafkaConnection
+from workers.kafka.diagnose import why
 from workers.kafka.producer import ParcelProducer
 from workers.outbox.store import Parcel
 

@@ -16,7 +16,7 @@ from workers.adaptation.book import RunBook
 from workers.adaptation.sampling import Sampling
 from workers.adaptation.tap import Seen
 from workers.adaptation.trial import Trial
-from workers.inference import LiveHead
+from workers.live_head import LiveHead
 
 PROBATION_POOLS = 10  # rounds of questions at least
 PROBATION_DIFFERING = 60  # disagreements of a round at most: a very bad head is not to wait for a hundred answers

@@ -13,7 +13,7 @@ from pipeline.decision.probabilities import softmax
 from pipeline.interfaces import Clock
 from pipeline.types import Batch, Decision, Features, Float32Array, FrameRef, Prediction, Scores, UInt8Array
 from workers.channel import Channel, ChannelClosed
-from workers.inference import LiveHead
+from workers.live_head import LiveHead
 
 CAPACITY = 256  # batches that may wait; beyond it the oldest is left out and counted
 LANE = "tap"

@@ -16,7 +16,8 @@ from kafka.errors import KafkaError
 from pipeline.errors import ClearlineError, SinkError
 from pipeline.interfaces import Clock
 from workers.backoff import Backoff
-from workers.kafka.connection import KafkaConnection, why
+from workers.kafka.connection import KafkaConnection
+from workers.kafka.diagnose import why
 from workers.kafka.producer import ParcelProducer
 from workers.outbox.store import Parcel
 from workers.sinks.event import rfc3339

@@ -12,7 +12,7 @@ from pipeline.adaptation.support.choosing import Choice, choose_gate
 from pipeline.decision.probabilities import softmax
 from pipeline.types import Decision, Features, Float32Array, UInt8Array
 from workers.adaptation.tap import Decided, Seen
-from workers.inference import LiveHead
+from workers.live_head import LiveHead
 
 INCLUSION = (
     0.25  # of the disagreements of a pool are drawn: declared before, so that each label speaks with full weight

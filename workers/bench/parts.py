@@ -19,7 +19,7 @@ from pipeline.heads.simple.zero_shot import ZeroShotHead, unit_rows
 from pipeline.interfaces import Clock, Encoder, Head
 from pipeline.types import Batch, EncoderInfo, Features
 from workers.bench.stages import TimedDecider, TimedHead, Window
-from workers.inference import LiveHead
+from workers.live_head import LiveHead
 
 SEED = 20260131
 N_CLASSES = 11

@@ -18,7 +18,7 @@ from workers.commands.head import as_text, fit_folder
 from workers.commands.run import run_and_report
 from workers.config.cameras import SimulateSourceConfig
 from workers.config.line import JsonlSinkConfig, LineConfig, load_config
-from workers.opening.line import open_line
+from workers.opening.sources import open_line
 
 SHIPPED = Path(__file__).parents[2] / "configs" / "demo.yaml"
 FOLDER = Path("runs/demo-labelled")  # not where people keep what they label

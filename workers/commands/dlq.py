@@ -16,7 +16,8 @@ from pipeline.errors import ConfigError, DataError
 from workers.commands.kafka import JsonOption, kafka_section, reached
 from workers.config.kafka import KafkaConfig
 from workers.config.line import load_config
-from workers.kafka.connection import KafkaConnection, why
+from workers.kafka.connection import KafkaConnection
+from workers.kafka.diagnose import why
 from workers.kafka.letters import MAX_REPLAYS, Letter, read_letter, read_letters, replay, replaying_producer
 
 if TYPE_CHECKING:

@@ -22,7 +22,8 @@ from workers.doctor.disk import disk
 from workers.doctor.finding import Check, Finding, bad, ok, warn
 from workers.kafka.topics import require_topics, topic_specs
 from workers.metrics.registry import Metrics
-from workers.opening.line import open_encoder, open_head, open_source
+from workers.opening.line import open_encoder, open_head
+from workers.opening.sources import open_source
 from workers.sources.gige_reader import gige_url
 from workers.sources.url import redact
 

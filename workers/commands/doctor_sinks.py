@@ -11,7 +11,8 @@ from pipeline.errors import ConfigError
 from workers.config.line import ArchiveSinkConfig, LineConfig, MqttSinkConfig, OpcUaSinkConfig
 from workers.doctor import surroundings
 from workers.doctor.finding import Check, Finding, State, bad, ok
-from workers.opening.sinks import mqtt_connection, remote_store
+from workers.opening.mqtt import mqtt_connection
+from workers.opening.sinks import remote_store
 from workers.sinks.archive_remote import demand_library
 
 REMOTE_S = 45.0  # several time-outs of a file server that is away

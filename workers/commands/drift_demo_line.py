@@ -32,8 +32,8 @@ from workers.commands.demo import SHIPPED, render_labelled
 from workers.commands.drift_demo_people import Oracle, Tallying
 from workers.commands.head import fit_folder
 from workers.config.line import LineConfig, load_config
-from workers.inference import LiveHead, TapLike
 from workers.line import Line, Say
+from workers.live_head import LiveHead, TapLike
 from workers.metrics.registry import Metrics
 from workers.opening.adaptation import Pace, open_adaptation
 from workers.opening.line import open_encoder, open_head

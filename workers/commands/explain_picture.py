@@ -12,7 +12,7 @@ from pipeline.attribution import SupportShare
 from pipeline.errors import DataError
 from pipeline.explain import Explanation
 from pipeline.types import UInt8Array
-from workers.commands.head_explain import BY_LIKENESS, Explained, read_picture, shown_confusion, signed
+from workers.commands.explained import BY_LIKENESS, Explained, read_picture, shown_confusion, signed
 
 WIDTH, MARGIN = 1200, 40
 LEFT = 380  # side of the picture and width of what is below it

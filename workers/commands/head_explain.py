@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,41 +12,16 @@ import orjson
 import typer
 
 from pipeline.errors import BadFrame, ConfigError, DataError, SinkError
-from pipeline.explain import TOP_K, Explanation, explain
+from pipeline.explain import TOP_K, explain
 from pipeline.types import Features, Roi, UInt8Array
+from workers.commands.explain_picture import draw_explanation
+from workers.commands.explained import BY_LIKENESS, Explained, OpenedHead, read_picture, shown_confusion, signed
 
 if TYPE_CHECKING:
     from pipeline.encoders.build import EncoderBundle
-    from pipeline.heads.bundles.evidence import Evidence
-    from pipeline.heads.fitted import AnyHead
     from workers.config.line import LineConfig
 
-BY_LIKENESS = "what the labelled images taught is shared out among them by likeness to the picture"
-MAX_CLASSES = 8  # shown with what was taken off them
 PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
-
-
-@dataclass(frozen=True, eq=False)
-class OpenedHead:
-    """A head with what explains it; version 0 and the dictionary's SHA-256 where the texts alone decide."""
-
-    head: AnyHead
-    temperature: float
-    evidence: Evidence
-    version: int
-    sha256: str
-
-
-@dataclass(frozen=True, eq=False)
-class Explained:
-    """What `explain_file` found."""
-
-    file: Path
-    region: UInt8Array  # (H, W, 3) BGR, what the line would look at
-    head: str
-    opened: OpenedHead
-    encoder: str
-    explanation: Explanation
 
 
 def head_explain(
@@ -65,7 +39,6 @@ def head_explain(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Say why a picture gets its label: rival, margins, confusion removed, texts and labelled images that add up."""
-    from workers.commands.explain_picture import draw_explanation
     from workers.config.line import load_config
 
     if out is not None and out.suffix.lower() not in PICTURES:
@@ -106,19 +79,6 @@ def explain_file(
     height, width = (roi.height, roi.width) if roi.width else (None, None)
     region = picture[roi.y :, roi.x :][:height, :width]
     return Explained(image, region, config.head.name, opened, encoder.image.info.name, explanation)
-
-
-def read_picture(file: Path) -> UInt8Array:
-    """(H, W, 3) BGR. Raises DataError."""
-    try:
-        content = file.read_bytes()
-    except OSError as error:
-        raise DataError(f"{file}: expected a readable picture, got: {error.strerror}; check the path") from error
-    image = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR) if content else None
-    if image is None:
-        got = f"{len(content)} bytes that cannot be decoded"
-        raise DataError(f"{file}: expected a picture, got {got}; name a PNG or JPEG of the line")
-    return np.asarray(image, np.uint8)
 
 
 def _opened_head(config: LineConfig, *, encoder: EncoderBundle, version: int | None) -> OpenedHead:
@@ -209,18 +169,6 @@ def as_text(done: Explained) -> Iterator[str]:
     yield f"  {signed(why.other):>8}  neither text nor image"
     if why.support and not why.support_is_exact:
         yield BY_LIKENESS
-
-
-def shown_confusion(why: Explanation) -> list[tuple[str, float]]:
-    """Winner, rival, then the classes that changed most."""
-    first = [(name, why.confusion[name]) for name in (why.winner, why.rival)]
-    others = sorted((item for item in why.confusion.items() if item not in first), key=lambda item: -abs(item[1]))
-    return [*first, *others][:MAX_CLASSES]
-
-
-def signed(logits: float) -> str:
-    """Two digits and a sign, never -0.00."""
-    return f"{round(logits, 2) + 0.0:+.2f}"
 
 
 def rest_line(contribution: float, *, n: int, what: str) -> Iterator[str]:

@@ -16,7 +16,8 @@ from workers.clock import SystemClock
 from workers.config.cameras import KafkaSourceConfig
 from workers.config.kafka import KafkaConfig
 from workers.config.line import LineConfig, load_config
-from workers.kafka.connection import KafkaConnection, quiet_client_logs, why
+from workers.kafka.connection import KafkaConnection, quiet_client_logs
+from workers.kafka.diagnose import why
 from workers.kafka.topics import administering, create_topics, topic_specs
 
 if TYPE_CHECKING:

@@ -11,10 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from pipeline.errors import ConfigError
-from workers.kafka.diagnose import why
 from workers.kafka.tls import HANDSHAKE_TIMEOUT_S, BoundedContext
-
-__all__ = ["KafkaConnection", "Mechanism", "Protocol", "hide_passwords_in_client_logs", "quiet_client_logs", "why"]
 
 Protocol = Literal["plaintext", "tls", "sasl_plaintext", "sasl_tls"]
 Mechanism = Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"]

@@ -6,13 +6,11 @@ import errno
 import socket
 import ssl
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from workers.kafka.connection import KafkaConnection
 from workers.kafka.told import told
 from workers.kafka.wire import STEP_TIMEOUT_S, HungUp, SpeaksTls, Wire, split_address
-
-if TYPE_CHECKING:
-    from workers.kafka.connection import KafkaConnection
 
 _MAX_BROKERS = 3  # looked at; each costs a few steps of at most two seconds
 _ILLEGAL_SASL_STATE, _UNSUPPORTED_MECHANISM = 34, 33  # error codes of the protocol

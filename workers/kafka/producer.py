@@ -22,7 +22,8 @@ from kafka.errors import (
 from kafka.structs import OffsetAndMetadata
 
 from pipeline.errors import SinkError
-from workers.kafka.connection import KafkaConnection, why
+from workers.kafka.connection import KafkaConnection
+from workers.kafka.diagnose import why
 from workers.kafka.offsets import Partition
 from workers.outbox.store import Parcel
 

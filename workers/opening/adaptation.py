@@ -40,7 +40,7 @@ from workers.adaptation.watch import Watch
 from workers.config.adaptation import AdaptationConfig, DriftConfig
 from workers.config.decision import CostsConfig
 from workers.config.line import LineConfig
-from workers.inference import LiveHead
+from workers.live_head import LiveHead
 from workers.metrics.registry import Metrics
 from workers.opening.adaptation_head import POOL_ROWS, LineHead, promised_shares
 from workers.opening.decision import cost_matrix

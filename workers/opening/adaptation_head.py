@@ -33,7 +33,7 @@ from workers.adaptation.pictures import PictureStore
 from workers.adaptation.refit import Job, job_to_json
 from workers.adaptation.rereference import ReferenceJob
 from workers.config.line import LineConfig
-from workers.inference import LiveHead
+from workers.live_head import LiveHead
 from workers.opening.decision import decision_policy
 
 POOL_ROWS = 20_000

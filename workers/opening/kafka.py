@@ -12,7 +12,6 @@ from pipeline.errors import ConfigError
 from pipeline.interfaces import Clock, Sink
 from workers.adaptation.topics import Announcer, LabelTopic
 from workers.backoff import Backoff
-from workers.captures import Feed
 from workers.config.cameras import CameraConfig, KafkaSourceConfig
 from workers.config.kafka import KafkaConfig
 from workers.config.line import KafkaSinkConfig, LineConfig
@@ -23,10 +22,7 @@ from workers.kafka.packing import Packer, Topics
 from workers.kafka.producer import ParcelProducer
 from workers.ledger import Ledger
 from workers.metrics.registry import Metrics
-from workers.opening.line import open_source
-from workers.opening.parts import OpenedTriggers
 from workers.outbox.sink import OutboxSink
-from workers.relay.relay import jpeg_cut
 from workers.sinks.kafka import KafkaDestination, KafkaSink, TransactionalKafkaSink
 from workers.sinks.states import STATE_AFTER
 from workers.sources.kafka import KafkaSource
@@ -138,26 +134,6 @@ def packer_of(config: LineConfig, *, clock: Clock, state_after: int = STATE_AFTE
     prefix = section.topics_prefix
     topics = Topics(results=f"{prefix}.results.v1", states=f"{prefix}.states.v1", dead_letters=f"{prefix}.dlq.v1")
     return Packer(topics=topics, line=config.head.name, clock=clock, state_after=state_after)
-
-
-def open_relay_feeds(config: LineConfig, *, clock: Clock, metrics: Metrics, triggers: OpenedTriggers) -> list[Feed]:
-    """Sources for a capture worker: whole pictures as JPEG."""
-    cut = jpeg_cut(config.relay.jpeg_quality)
-    topical = [camera.id for camera in config.cameras if isinstance(camera.source, KafkaSourceConfig)]
-    if topical:
-        raise ConfigError(f"cameras: worker capture expected cameras, got a topic to read in {', '.join(topical)}")
-    return [
-        Feed(
-            source=triggers.around(camera, source=open_source(camera, config=config, clock=clock, metrics=metrics)),
-            on_wait=triggers.on_wait(camera),
-            cuts=lambda _camera: {"full": cut},
-            drop_oldest=camera.full_policy == "drop_oldest",
-            queue_frames=camera.queue_frames,
-            backoff_initial_s=camera.backoff.initial_ms / 1e3,
-            backoff_cap_s=camera.backoff.cap_ms / 1e3,
-        )
-        for camera in config.cameras
-    ]
 
 
 def embeddings_topic(config: LineConfig) -> str:

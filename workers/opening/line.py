@@ -1,10 +1,9 @@
-"""Sections of a configuration to the parts they name: encoder, head, sources with their regions, sinks."""
+"""A line from its configuration: encoder, head, and the cameras with their regions."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 from pipeline.decision import Decider, HeadIdentity
@@ -12,41 +11,24 @@ from pipeline.encoders.build import EncoderBundle, build_encoder
 from pipeline.encoders.onnx_encoder import OnnxSettings
 from pipeline.errors import ConfigError
 from pipeline.heads.bundles import registry
-from pipeline.interfaces import Clock, Head, Sink, Source
+from pipeline.interfaces import Clock, Head, Source
 from pipeline.preprocess import Preprocessor
-from pipeline.simulation.disturbances import Disturbance
-from pipeline.simulation.line import SimulatedLine
 from pipeline.texts.bank import build_zero_shot
 from pipeline.texts.dictionary import load_dictionary
 from workers.capture import Cut
 from workers.captures import Feed
 from workers.config.cameras import (
     CameraConfig,
-    CameraSourceConfig,
-    GigeSourceConfig,
-    KafkaSourceConfig,
-    ReplaySourceConfig,
-    SimulateSourceConfig,
 )
 from workers.config.line import (
     ArchiveSinkConfig,
-    JsonlSinkConfig,
-    KafkaSinkConfig,
     LineConfig,
-    OpcUaSinkConfig,
-    WebhookSinkConfig,
 )
-from workers.inference import LiveHead
-from workers.ledger import Ledger
+from workers.live_head import LiveHead
 from workers.metrics.registry import Metrics
 from workers.opening.decision import Policy, decision_policy
 from workers.opening.parts import OpenedTriggers
-from workers.opening.sinks import open_archive, open_mqtt, open_opcua, open_webhook
-from workers.sinks.jsonl import JsonlSink
-from workers.sources.camera import CameraSource
-from workers.sources.gige_reader import GigeReader, GigeSettings, gige_url
-from workers.sources.replay import ReplaySource
-from workers.sources.simulate import SimulateSource
+from workers.opening.sources import open_source
 
 LABELLED_QUALITY = 95  # of pictures that a head may be fitted on
 LABELLED_EVERY_S = 0.2  # 1920 x 1080 takes 3 % of a core at this rate
@@ -170,149 +152,3 @@ def _feed(
 
 def _cuts(camera: CameraConfig, *, encoder: EncoderBundle) -> dict[str, Cut]:
     return {roi.id: Preprocessor(encoder.image.info, roi.to_roi()) for roi in camera.rois}
-
-
-def open_source(camera: CameraConfig, *, config: LineConfig, clock: Clock, metrics: Metrics) -> Source:
-    """The source that a camera's section names."""
-    given = camera.source
-    if isinstance(given, KafkaSourceConfig):
-        from workers.opening.kafka import open_kafka_source
-
-        return open_kafka_source(camera.id, given=given, config=config, clock=clock, metrics=metrics)
-    if isinstance(given, SimulateSourceConfig):
-        return SimulateSource(camera.id, line=open_line(given), clock=clock, speed=given.speed, n_frames=given.n_frames)
-    if isinstance(given, ReplaySourceConfig):
-        return ReplaySource(
-            camera.id,
-            path=given.path,
-            clock=clock,
-            speed=given.speed,
-            fps=given.fps,
-            loop=given.loop,
-            labels=given.labels,
-        )
-    if isinstance(given, GigeSourceConfig):
-        return _gige(camera.id, given=given, clock=clock)
-    return _camera(camera.id, given=given, clock=clock)
-
-
-def open_line(given: SimulateSourceConfig) -> SimulatedLine:
-    """The rendered line behind a simulated camera."""
-    return SimulatedLine(
-        given.seed,
-        width=given.width,
-        height=given.height,
-        fps=given.fps,
-        weights=given.weights or None,
-        frames_per_part=given.frames_per_part,
-        disturbances=[Disturbance(**one.model_dump(exclude_none=True)) for one in given.disturbances],
-    )
-
-
-def _camera(source_id: str, *, given: CameraSourceConfig, clock: Clock) -> CameraSource:
-    return CameraSource(
-        source_id,
-        url=given.read_url,
-        clock=clock,
-        open_timeout_ms=given.open_timeout_ms,
-        read_timeout_ms=given.read_timeout_ms,
-        stall_ms=given.stall_ms,
-        frozen_ms=given.frozen_ms,
-        transport=given.transport,
-        reader=given.reader,
-    )
-
-
-def publish_pace_s(config: LineConfig) -> float:
-    """How far apart deliveries begin, in seconds: as topics want it; 0 where there are none."""
-    return max((sink.send_every_ms for sink in config.sinks if isinstance(sink, KafkaSinkConfig)), default=0.0) / 1e3
-
-
-def _gige(source_id: str, *, given: GigeSourceConfig, clock: Clock) -> CameraSource:
-    region = given.region
-    settings = GigeSettings(
-        camera=given.camera,
-        pixel_format=given.pixel_format,
-        exposure_us=given.exposure_us,
-        gain_db=given.gain_db,
-        frame_rate=given.frame_rate,
-        region=None if region is None else (region.x, region.y, region.width, region.height),
-        trigger=given.trigger,
-        packet_size=given.packet_size,
-        packet_resend=given.packet_resend,
-        n_buffers=given.buffers,
-    )
-    return CameraSource(
-        source_id,
-        url=gige_url(given.camera),
-        clock=clock,
-        read_timeout_ms=given.read_timeout_ms,
-        stall_ms=given.stall_ms,
-        frozen_ms=given.frozen_ms,
-        reader=partial(GigeReader, settings=settings),
-        live=given.trigger == "free",
-    )
-
-
-def open_sinks(
-    config: LineConfig,
-    *,
-    clock: Clock,
-    metrics: Metrics,
-    sources: Sequence[Source],
-    ledger: Ledger,
-    triggers: OpenedTriggers,
-    carried: Sequence[CameraConfig] = (),
-) -> list[Sink]:
-    """Files are opened now, so that an unwritable path is an error before the first frame; brokers are not.
-
-    `ledger` is the line's: what is exactly once asks it for frames under way. `triggers` for those who
-    come in where results go out.
-    """
-    opened: list[Sink] = []
-    for n, sink in enumerate(config.sinks):
-        if isinstance(sink, JsonlSinkConfig):
-            opened.append(_jsonl(sink, clock=clock, name=f"jsonl-{n}" if n else "jsonl"))
-        elif isinstance(sink, KafkaSinkConfig):
-            opened.append(_kafka(sink, config=config, clock=clock, metrics=metrics, sources=sources, ledger=ledger))
-        elif isinstance(sink, ArchiveSinkConfig):
-            opened.append(open_archive(sink, clock=clock, metrics=metrics))
-        elif isinstance(sink, OpcUaSinkConfig):
-            cameras = [one for one in (*carried, *config.cameras) if not isinstance(one.source, KafkaSourceConfig)]
-            regions = [(camera.id, roi.id) for camera in cameras for roi in camera.rois]
-            opened.append(open_opcua(sink, regions=regions, triggers=triggers.of("opcua"), clock=clock))
-        else:
-            name = f"{sink.type}-{n}" if sum(one.type == sink.type for one in config.sinks) > 1 else sink.type
-            if isinstance(sink, WebhookSinkConfig):
-                opened.append(open_webhook(sink, clock=clock, metrics=metrics, name=name))
-            else:
-                opened.append(open_mqtt(sink, clock=clock, metrics=metrics, name=name))
-    return opened
-
-
-def _jsonl(sink: JsonlSinkConfig, *, clock: Clock, name: str) -> JsonlSink:
-    return JsonlSink(
-        sink.path,
-        clock=clock,
-        rotate_bytes=int(sink.rotate_mb * 1e6),
-        keep=sink.keep,
-        fsync=sink.fsync,
-        fsync_interval_s=sink.fsync_interval_ms / 1e3,
-        name=name,
-    )
-
-
-def _kafka(
-    sink: KafkaSinkConfig,
-    *,
-    config: LineConfig,
-    clock: Clock,
-    metrics: Metrics,
-    sources: Sequence[Source],
-    ledger: Ledger,
-) -> Sink:
-    from workers.opening.kafka import open_kafka_sink
-    from workers.sources.kafka import KafkaSource
-
-    readers = [one for one in sources if isinstance(one, KafkaSource)]
-    return open_kafka_sink(sink, config=config, clock=clock, metrics=metrics, sources=readers, ledger=ledger)

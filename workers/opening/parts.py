@@ -14,7 +14,7 @@ from pipeline.types import FrameRef
 from workers.config.cameras import CameraConfig
 from workers.config.line import LineConfig, MqttSinkConfig
 from workers.metrics.registry import Metrics
-from workers.opening.sinks import mqtt_connection
+from workers.opening.mqtt import mqtt_connection
 from workers.part_decisions import PartsPlan
 from workers.triggers.http import HttpTrigger, trigger_app
 from workers.triggers.queue import Fire, TriggerInput, TriggerQueue, Triggers

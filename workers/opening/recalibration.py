@@ -16,7 +16,7 @@ from workers.backoff import Backoff
 from workers.clock import SystemClock
 from workers.config.line import LineConfig
 from workers.following import HeadFollower, Wanted
-from workers.inference import LiveHead
+from workers.live_head import LiveHead
 from workers.metrics.registry import Metrics
 from workers.opening.kafka import OUTBOX_RETRY_S, AdaptationTopics, connection_of, embeddings_topic, producer_of
 from workers.opening.line import open_head

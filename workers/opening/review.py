@@ -27,7 +27,7 @@ from workers.config.cameras import CameraConfig
 from workers.config.line import ArchiveSinkConfig, LineConfig
 from workers.config.loading import read_secret
 from workers.config.review import ReviewUserConfig
-from workers.inference import LiveHead
+from workers.live_head import LiveHead
 from workers.opening.sinks import open_archive_reader
 from workers.review.access import Access, Role, User, is_loopback, password_hash, token_hash
 from workers.review.answers import Answers

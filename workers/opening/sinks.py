@@ -1,4 +1,4 @@
-"""The archive of pictures, webhook, MQTT and OPC UA, from their sections of the configuration."""
+"""Sinks from their sections of the configuration: where results go, and where pictures are kept."""
 
 from __future__ import annotations
 
@@ -8,9 +8,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline.errors import ConfigError
-from pipeline.interfaces import Clock, Sink
+from pipeline.interfaces import Clock, Sink, Source
 from pipeline.types import Decision
 from workers.backoff import Backoff
+from workers.config.cameras import (
+    CameraConfig,
+    KafkaSourceConfig,
+)
+from workers.config.line import JsonlSinkConfig, KafkaSinkConfig, LineConfig
 from workers.config.loading import read_secret
 from workers.config.sinks import (
     ArchiveSinkConfig,
@@ -20,14 +25,18 @@ from workers.config.sinks import (
     WebhookSinkConfig,
     read_options,
 )
+from workers.ledger import Ledger
 from workers.metrics.registry import Metrics
-from workers.mqtt.connection import MqttConnection, Tls, paho_library
+from workers.mqtt.connection import paho_library
+from workers.opening.mqtt import mqtt_connection
+from workers.opening.parts import OpenedTriggers
 from workers.outbox.sink import Destination, OutboxSink
 from workers.sinks.archive import ArchiveSink, wants
 from workers.sinks.archive_reader import ArchiveReader
 from workers.sinks.archive_remote import RemoteStore, demand_library
 from workers.sinks.archive_store import LocalStore, PictureStore
 from workers.sinks.archive_uploads import ArchiveUploads
+from workers.sinks.jsonl import JsonlSink
 from workers.sinks.mqtt import MqttDestination, MqttSink
 from workers.sinks.webhook import WebhookDestination
 from workers.triggers.queue import Fire
@@ -118,29 +127,6 @@ def open_mqtt(given: MqttSinkConfig, *, clock: Clock, metrics: Metrics, name: st
     )
 
 
-def mqtt_connection(given: MqttSinkConfig) -> MqttConnection:
-    """As plain values; the secrets are functions, which read their files anew."""
-    tls = given.tls
-    return MqttConnection(
-        host=given.host,
-        port=given.port,
-        client_id=given.client_id,
-        username=given.username or "",
-        password=None if given.password_file is None else partial(read_secret, given.password_file),
-        tls=None
-        if tls is None
-        else Tls(
-            ca_file=tls.ca_file,
-            certificate_file=tls.certificate_file,
-            key_file=tls.key_file,
-            key_password=None if tls.key_password_file is None else partial(read_secret, tls.key_password_file),
-            check_hostname=tls.check_hostname,
-        ),
-        timeout_s=given.timeout_ms / 1e3,
-        status_topic=f"{given.prefix}/status",
-    )
-
-
 def open_opcua(
     given: OpcUaSinkConfig, *, regions: Sequence[tuple[str, str]], triggers: Mapping[str, Fire], clock: Clock
 ) -> OpcUaSink:
@@ -192,3 +178,72 @@ def _boxed(
     )
     metrics.bind_outbox(name, box.depth)
     return box
+
+
+def publish_pace_s(config: LineConfig) -> float:
+    """How far apart deliveries begin, in seconds: as topics want it; 0 where there are none."""
+    return max((sink.send_every_ms for sink in config.sinks if isinstance(sink, KafkaSinkConfig)), default=0.0) / 1e3
+
+
+def open_sinks(
+    config: LineConfig,
+    *,
+    clock: Clock,
+    metrics: Metrics,
+    sources: Sequence[Source],
+    ledger: Ledger,
+    triggers: OpenedTriggers,
+    carried: Sequence[CameraConfig] = (),
+) -> list[Sink]:
+    """Files are opened now, so that an unwritable path is an error before the first frame; brokers are not.
+
+    `ledger` is the line's: what is exactly once asks it for frames under way. `triggers` for those who
+    come in where results go out.
+    """
+    opened: list[Sink] = []
+    for n, sink in enumerate(config.sinks):
+        if isinstance(sink, JsonlSinkConfig):
+            opened.append(_jsonl(sink, clock=clock, name=f"jsonl-{n}" if n else "jsonl"))
+        elif isinstance(sink, KafkaSinkConfig):
+            opened.append(_kafka(sink, config=config, clock=clock, metrics=metrics, sources=sources, ledger=ledger))
+        elif isinstance(sink, ArchiveSinkConfig):
+            opened.append(open_archive(sink, clock=clock, metrics=metrics))
+        elif isinstance(sink, OpcUaSinkConfig):
+            cameras = [one for one in (*carried, *config.cameras) if not isinstance(one.source, KafkaSourceConfig)]
+            regions = [(camera.id, roi.id) for camera in cameras for roi in camera.rois]
+            opened.append(open_opcua(sink, regions=regions, triggers=triggers.of("opcua"), clock=clock))
+        else:
+            name = f"{sink.type}-{n}" if sum(one.type == sink.type for one in config.sinks) > 1 else sink.type
+            if isinstance(sink, WebhookSinkConfig):
+                opened.append(open_webhook(sink, clock=clock, metrics=metrics, name=name))
+            else:
+                opened.append(open_mqtt(sink, clock=clock, metrics=metrics, name=name))
+    return opened
+
+
+def _jsonl(sink: JsonlSinkConfig, *, clock: Clock, name: str) -> JsonlSink:
+    return JsonlSink(
+        sink.path,
+        clock=clock,
+        rotate_bytes=int(sink.rotate_mb * 1e6),
+        keep=sink.keep,
+        fsync=sink.fsync,
+        fsync_interval_s=sink.fsync_interval_ms / 1e3,
+        name=name,
+    )
+
+
+def _kafka(
+    sink: KafkaSinkConfig,
+    *,
+    config: LineConfig,
+    clock: Clock,
+    metrics: Metrics,
+    sources: Sequence[Source],
+    ledger: Ledger,
+) -> Sink:
+    from workers.opening.kafka import open_kafka_sink
+    from workers.sources.kafka import KafkaSource
+
+    readers = [one for one in sources if isinstance(one, KafkaSource)]
+    return open_kafka_sink(sink, config=config, clock=clock, metrics=metrics, sources=readers, ledger=ledger)

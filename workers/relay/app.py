@@ -10,8 +10,9 @@ from workers.clock import SystemClock
 from workers.config.line import LineConfig
 from workers.kafka.topics import require_topics
 from workers.metrics.registry import Metrics
-from workers.opening.kafka import connection_of, frames_topic, open_relay_feeds, packer_of, producer_of
+from workers.opening.kafka import connection_of, frames_topic, packer_of, producer_of
 from workers.opening.parts import OpenedTriggers
+from workers.opening.relay import open_relay_feeds
 from workers.relay.line import RelayLine
 from workers.server import StatusServer
 

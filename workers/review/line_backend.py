@@ -11,7 +11,7 @@ from pipeline.adaptation.support.labels import Stream
 from pipeline.errors import DataError
 from pipeline.interfaces import Clock
 from workers.capture import SourceState
-from workers.inference import LiveHead
+from workers.live_head import LiveHead
 from workers.review.answers import Answers, camera_of
 from workers.review.backend import CameraTile, ClassRow, ConfusionDay, DriftLine, Heads, LabelAnswer, Queue, Why
 from workers.review.drift_facts import DriftFacts, Needs

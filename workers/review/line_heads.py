@@ -17,7 +17,7 @@ from pipeline.interfaces import Clock
 from pipeline.types import EncoderInfo
 from workers.adaptation.files import AdaptationFiles
 from workers.adaptation.requests import RequestKind, product_name, submit
-from workers.inference import LiveHead
+from workers.live_head import LiveHead
 from workers.review.backend import HeadRow, Heads, HeadStatus
 
 NO_LOOP = "expected adaptation in the configuration, got none, so nothing changes by itself; see configs/example.yaml"

@@ -13,7 +13,7 @@ from pipeline.heads.bundles.bundle import HeadBundle
 from pipeline.heads.bundles.evidence import NO_EVIDENCE
 from pipeline.heads.simple.zero_shot import ZeroShotHead
 from pipeline.types import Decision, Features, Float32Array
-from workers.inference import LiveHead
+from workers.live_head import LiveHead
 from workers.review.backend import NearPicture, NearText, Why
 from workers.wall import Wall
 

@@ -12,8 +12,9 @@ from kafka.errors import KafkaError
 from pipeline.errors import SinkError, SourceUnavailable
 from pipeline.interfaces import Clock
 from pipeline.types import SourceFrame
-from workers.kafka.connection import KafkaConnection, why
+from workers.kafka.connection import KafkaConnection
 from workers.kafka.consumer import ConsumerTerms, Fetched, GroupConsumer, Observe
+from workers.kafka.diagnose import why
 from workers.kafka.message import PART, KafkaPosition, read_frame
 from workers.kafka.offsets import Partition
 

@@ -19,7 +19,7 @@ from workers.adaptation.tap import Seen
 from workers.adaptation.trial import Trial
 from workers.commands.drift_demo_line import REFERENCE_PARTS, DemoLine, render
 from workers.commands.head import fit_folder
-from workers.inference import LiveHead
+from workers.live_head import LiveHead
 from workers.opening.line import open_head
 
 PICTURES = 400

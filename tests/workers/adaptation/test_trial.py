@@ -10,7 +10,7 @@ from pipeline.decision import Decider, DecisionPolicy, HeadIdentity
 from pipeline.types import Features, Scores
 from tests.workers.adaptation.test_wire import N, make_seen
 from workers.adaptation.trial import INCLUSION, Pool, Trial
-from workers.inference import LiveHead
+from workers.live_head import LiveHead
 
 CLASSES = ("ok", "scratch", "dent")
 

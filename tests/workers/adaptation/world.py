@@ -32,7 +32,7 @@ from workers.adaptation.requests import RequestKind, submit
 from workers.adaptation.rereference import run_job
 from workers.adaptation.tap import Seen, Tap
 from workers.config.line import LineConfig, load_config
-from workers.inference import LiveHead
+from workers.live_head import LiveHead
 from workers.metrics.registry import Metrics
 from workers.opening.adaptation import Pace, open_adaptation
 from workers.opening.line import open_head

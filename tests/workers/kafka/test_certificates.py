@@ -15,7 +15,8 @@ import pytest
 from kafka.errors import KafkaTimeoutError
 
 from tests.servers.ports import free_port
-from workers.kafka.connection import KafkaConnection, why
+from workers.kafka.connection import KafkaConnection
+from workers.kafka.diagnose import why
 
 LOST = KafkaTimeoutError("Unable to bootstrap")
 

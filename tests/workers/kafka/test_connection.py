@@ -18,7 +18,8 @@ from tests.servers.kafka import KafkaBroker
 from tests.servers.mock_kafka import MockCluster
 from tests.servers.ports import free_port
 from tests.servers.silent import SilentServer
-from workers.kafka.connection import KafkaConnection, quiet_client_logs, why
+from workers.kafka.connection import KafkaConnection, quiet_client_logs
+from workers.kafka.diagnose import why
 from workers.kafka.wire import split_address
 
 SECRET = "hunter2-do-not-show"

@@ -17,7 +17,7 @@ from workers.clock import SystemClock
 from workers.commands.probe import probe
 from workers.config.cameras import CameraConfig
 from workers.metrics.registry import Metrics
-from workers.opening.line import open_source
+from workers.opening.sources import open_source
 from workers.sources import aravis
 
 MAX_READS = 60
