@@ -31,6 +31,7 @@ MOUNTED = "/etc/clearline/line.yaml"
 PORT = 9109
 DEADLINE_S = 180.0
 STAGES = ("kafka-init", "capture", "infer")
+N_TOPICS = 8  # of workers/kafka/topics.py
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +148,7 @@ def test_a_line_runs_as_deployed_and_drains_when_it_is_stopped(
     stages = read(container.folder)
     made = container.run(stages["kafka-init"])
     assert made.returncode == 0, made.stderr
-    assert made.stdout.count(" created") == 7
+    assert made.stdout.count(" created") == N_TOPICS
     capture, infer = stages["capture"], stages["infer"]
     with container.running(capture) as (sender, sends), container.running(infer) as (decider, decides):
         for process, url, deployed in ((sender, sends, capture), (decider, decides, infer)):

@@ -34,8 +34,9 @@ from workers.metrics.registry import Metrics
 from workers.opcua.nodes import NAMESPACE
 from workers.opening.line import open_encoder
 from workers.opening.parts import OpenedTriggers
-from workers.opening.review import open_answers, open_review
+from workers.opening.review import RunningLine, open_answers, open_review
 from workers.opening.sinks import open_sinks
+from workers.review.drift_facts import DriftFacts
 from workers.sinks.archive_index import ArchiveIndex
 from workers.sinks.archive_reader import ArchiveReader
 from workers.sinks.archive_store import LocalStore
@@ -126,16 +127,16 @@ def test_the_review_page_shows_pictures_of_the_archive_and_a_label_pins_them(hom
         results = list(pipeline.results())
     config, clock = load_config(path), SystemClock()
     encoder = open_encoder(config)
-    page = open_review(
-        config,
-        encoder=encoder,
+    line = RunningLine(
         wall=Wall(clock=clock),
         live=lambda: pipeline.line.live,
-        first=None,
         sources=dict,
         state=lambda: None,
-        clock=clock,
+        first=None,
+        drift=DriftFacts(clock=clock),
+        by_hand=None,
     )
+    page = open_review(config, encoder=encoder, line=line, clock=clock)
     assert page is not None
     client = TestClient(Starlette(routes=[Mount("/review", app=page)]), base_url="http://127.0.0.1")
     event_id = results[2].ref.event_id

@@ -13,7 +13,7 @@ from torch.nn import functional
 from pipeline.heads.deconfusion.blocks import Block
 from pipeline.heads.deconfusion.network import centred
 from pipeline.heads.deconfusion.training import BATCH_SIZE, EPOCHS, LEARNING_RATE, MIN_STEPS, WEIGHT_DECAY
-from pipeline.heads.optimise import AdamW
+from pipeline.heads.optimise import AdamW, denormals_flushed
 from pipeline.heads.whitening import Labels
 from pipeline.types import Float32Array
 
@@ -80,8 +80,7 @@ def fit_correction(rows: CorrectionRows, *, shots: float, seed: int) -> FrozenCo
 
     Deterministic for a seed. Without rows the correction is zero.
     """
-    torch.set_flush_denormal(True)
-    with torch.random.fork_rng(devices=[]):
+    with denormals_flushed(), torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         network = SharedCorrection(image_dim=rows.codes.shape[1], class_dim=rows.classes.shape[1])
         if rows.labels.size:

@@ -12,7 +12,7 @@ import torch
 from torch.nn import functional
 
 from pipeline.heads.deconfusion.network import DeconfusionNetwork, NetworkShape
-from pipeline.heads.optimise import AdamW
+from pipeline.heads.optimise import AdamW, denormals_flushed
 from pipeline.heads.simple.probe import fit_probe
 from pipeline.heads.whitening import TINY, Labels, Span, Whitener, fit_span, fit_whitener
 from pipeline.types import Float32Array
@@ -102,8 +102,7 @@ def fit_network(
     on_step: Callable[[], None] = lambda: None,
 ) -> DeconfusionNetwork:
     """The network fitted on `rows`; `prior` (N, C) are their zero-shot or leave-one-out logits. Deterministic."""
-    torch.set_flush_denormal(True)  # up to six times faster once weights decay towards zero
-    with torch.random.fork_rng(devices=[]):
+    with denormals_flushed(), torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         network = _start(rows, free=free, prior=prior, n_classes=n_classes)
         _train(network, rows=rows, prior=prior, on_step=on_step)
