@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -74,23 +74,35 @@ class Candidates:
 
 
 def choose(
-    free: list[Candidate], *, n: int, done: Mapping[str, int], near_to: Collection[Float32Array]
+    free: list[Candidate],
+    *,
+    n: int,
+    missing: Mapping[str, float],
+    chances: Callable[[str], Mapping[str, float]],
+    near_to: Collection[Float32Array],
 ) -> list[Candidate]:
-    """The next `n`: what was asked about least (`done`, by the line's answer), each camera in turn, each as unlike as
-    can be to what was shown before: parts that the line takes for another class are among the odd ones.
+    """The next `n`: of the answer of the line that is likeliest to fill a class that is short of pictures.
+
+    `missing` are pictures by class; `chances(answer)` is how often people say each class where the line says `answer`.
+    Of that answer each camera in turn, and each part as unlike as can be to what was shown before: parts that the line
+    takes for another class are among the odd ones.
     """
-    n_of, n_at = Counter(done), Counter[tuple[str, str]]()
+    short, n_of, n_at = dict(missing), Counter[str](), Counter[tuple[str, str]]()
     likeness = _likeness(free, near_to=near_to)
     chosen, left = list[Candidate](), set(range(len(free)))
     while left and len(chosen) < n:
-        fewest = min((n_of[free[row].label], free[row].label) for row in left)[1]
-        among = [row for row in left if free[row].label == fewest]
+        gains = {
+            name: sum(p * short[c] for c, p in chances(name).items()) for name in {free[row].label for row in left}
+        }
+        best = min(gains, key=lambda name: (-gains[name], n_of[name], name))
+        among = [row for row in left if free[row].label == best]
         place = min((n_at[_place(free[row])], _place(free[row])) for row in among)[1]
         row = min((row for row in among if _place(free[row]) == place), key=lambda one: (likeness[one], one))
         left.remove(row)
         chosen.append(free[row])
-        n_of[fewest] += 1
+        n_of[best] += 1
         n_at[place] += 1
+        short |= {c: max(0.0, short[c] - p) for c, p in chances(best).items()}
         likeness = np.maximum(likeness, _likeness(free, near_to=[free[row].embedding]))
     return chosen
 

@@ -6,7 +6,7 @@ import re
 import threading
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -35,6 +35,7 @@ class _Answered:
     """Of a part that was labelled since the start."""
 
     labeller: str
+    label: str
     line_said: str
     embedding: Float32Array
 
@@ -80,15 +81,19 @@ class FirstPictures:
                 self._candidates.add(candidate, at=now)
 
     def queue(self, labeller: str, *, limit: int) -> Queue:
-        """Few of what was answered least often, from all cameras in turn."""
+        """What is likeliest to be of a class that is short of pictures, from all cameras in turn."""
         now = self._clock.monotonic()
         with self._lock:
             left_out = self._skipped.get(labeller, set()) | self.folder.event_ids()
             free = self._candidates.free(left_out=left_out)
             counts = self.folder.counts()
-            asked = Counter(one.line_said for one in self._answered.values())
-            done = {name: min(self._n_wanted, max(counts[name], asked[name])) for name in self._classes}
-            chosen = choose(free, n=limit, done=done, near_to=[one.embedding for one in self._answered.values()])
+            chosen = choose(
+                free,
+                n=limit,
+                missing={name: max(0, self._n_wanted - counts[name]) for name in self._classes},
+                chances=self._chances(),
+                near_to=[one.embedding for one in self._answered.values()],
+            )
             self._candidates.hold(chosen, at=now)
         return Queue(tuple(map(_item, chosen)), len(free), counts, self._n_wanted)
 
@@ -129,6 +134,16 @@ class FirstPictures:
         with self._lock:
             return event_id not in self._answered and self._candidates.is_held(event_id, at=self._clock.monotonic())
 
+    def _chances(self) -> Callable[[str], Mapping[str, float]]:
+        """What people said where the line gave an answer; that answer itself counts as said once."""
+        said = Counter((one.line_said, one.label) for one in self._answered.values())
+
+        def chances(line_says: str) -> Mapping[str, float]:
+            told = {name: said[line_says, name] + (name == line_says) for name in self._classes}
+            return {name: n / max(1, sum(told.values())) for name, n in told.items()}
+
+        return chances
+
     def _keep(self, event_id: str, *, label: str, labeller: str) -> Outcome:
         answered, labelled = self._answered.get(event_id), self.folder.find(event_id)
         if answered is not None and answered.labeller != labeller:
@@ -137,13 +152,15 @@ class FirstPictures:
             if labelled[0] == label:
                 return Outcome.DUPLICATE
             self.folder.move(labelled[1], label=label)
+            if answered is not None:
+                self._answered[event_id] = replace(answered, label=label)
             return Outcome.CORRECTED
         candidate = self._candidates.get(event_id)
         if candidate is None:
             raise _gone(event_id)
         region = Roi() if self._is_cut_by_fit else self._region(candidate.ref)
         self.folder.keep(event_id, label=label, picture=cut_out(candidate.picture, region=region))
-        self._answered[event_id] = _Answered(labeller, candidate.label, candidate.embedding)
+        self._answered[event_id] = _Answered(labeller, label, candidate.label, candidate.embedding)
         return Outcome.ACCEPTED
 
     def _take(self, given: Mapping[str, Any]) -> LabelAnswer:

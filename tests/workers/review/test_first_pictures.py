@@ -132,6 +132,14 @@ def _answers(bench: Bench, *, limit: int) -> Counter[str]:
     return Counter(one.label for one in found if one is not None)
 
 
+def test_what_the_line_calls_otherwise_is_asked_about_where_people_found_what_is_short(bench: Bench) -> None:
+    bench.first.answer(bench.show("ok")[0], label="scratch", labeller="liu")  # the texts take the two for each other
+    for event_id in bench.show("scratch", "scratch", "scratch"):
+        bench.first.answer(event_id, label="ok", labeller="liu")
+    called_ok, called_scratch = bench.show("ok", "scratch")
+    assert bench.ids() == [called_ok, called_scratch], "a scratch is short, and what is called so was ok three times"
+
+
 def test_cameras_take_turns(bench: Bench) -> None:
     bench.show(*["ok"] * 9, camera="cap-01")
     bench.show("ok", "ok", camera="cap-02")
@@ -141,7 +149,7 @@ def test_cameras_take_turns(bench: Bench) -> None:
 
 def test_the_odd_one_among_parts_that_look_alike_comes_first() -> None:
     free = [candidate(n, axis=0) for n in range(9)] + [candidate(9, axis=1)]
-    chosen = choose(free, n=1, done={}, near_to=[AXES[0]])
+    chosen = choose(free, n=1, missing={"ok": 1}, chances=lambda _: {"ok": 1.0}, near_to=[AXES[0]])
     assert [one.ref.sequence for one in chosen] == [9]
 
 
