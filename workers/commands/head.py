@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -187,9 +187,17 @@ def as_text(done: Fitted) -> Iterator[str]:
         yield f"out of fold, {done.bundle.head.name}: {_percent(report.accuracy_head)}"
         for pair in report.confused_after:
             yield f"  still confused: {pair.truth} called {pair.predicted}, {pair.count} of {pair.n_truth}"
+    if done.bundle.head.name.startswith("coder") and report.choice:
+        yield f"searched out of fold: {_settings(report.choice)}"
     yield from (f"note: {note}" for note in report.notes)
     path = registry.bundle_path(done.folder, version=done.bundle.version)
     yield f"{path}: version {done.bundle.version}, live (SHA-256 {done.bundle.sha256[:12]})"
+
+
+def _settings(choice: Mapping[str, Any]) -> str:
+    """Numbers only; the curves are in --json and in the report. K None: every text has its say."""
+    found = {name: value for name, value in choice.items() if isinstance(value, int | float) or name == "k"}
+    return ", ".join(f"{name} {'all texts' if value is None else f'{value:g}'}" for name, value in found.items())
 
 
 def _shots(report: FitReport) -> str:

@@ -76,10 +76,14 @@ def test_a_line_runs_any_kind_of_head_it_was_fitted_with(home: Path, kind: str, 
 
 def test_tuning_reports_the_curves_it_searched(home: Path, encoder: EncoderBundle) -> None:
     config = load_config(configured(home, kind="coder"))
-    choice = fit_folder(home / "labelled", config=config, tune=True, encoder=encoder).report.choice
+    done = fit_folder(home / "labelled", config=config, tune=True, encoder=encoder)
+    choice = done.report.choice
     assert choice is not None
     assert choice["k_curve"][-1]["k"] is None
     assert len(choice["weight_curve"]) == 4
+    [searched] = [line for line in as_text(done) if line.startswith("searched out of fold: ")]
+    assert f"gamma {choice['gamma']:g}" in searched
+    assert f"k {choice['k'] or 'all texts'}" in searched
 
 
 def test_unlabelled_pictures_are_used_or_left_out_with_a_reason(home: Path, encoder: EncoderBundle) -> None:
