@@ -22,7 +22,7 @@ from pipeline.types import EncoderInfo, FrameRef
 from tests.lines import SEED, SIZE, simulated, write_config
 from workers.app import Pipeline
 from workers.commands.demo import render_labelled
-from workers.commands.head import app, fit_folder
+from workers.commands.head import app, as_text, fit_folder
 from workers.config.line import load_config
 from workers.opening.line import open_encoder
 
