@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import structlog
 
 from pipeline.errors import ConfigError, SinkError
 from pipeline.interfaces import Clock
@@ -228,19 +230,20 @@ def test_what_a_crash_left_half_written_is_removed_and_strange_pictures_are_coun
     bench.sink.close()
 
 
-def test_a_wrong_password_is_said_without_it(
-    server: FtpServer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_wrong_password_is_said_without_it(server: FtpServer, tmp_path: Path) -> None:
     wrong = "hunter2-do-not-show"
-    bench = Bench(server.url, index=tmp_path / "index", options={**server.options, "password": wrong})
-    bench.sink.deliver([_part(0)])
-    while "cannot be opened yet" not in (said := capsys.readouterr().out):
-        pass
-    assert "530" in said
-    assert wrong not in said
-    bench.options["password"] = PASSWORD  # somebody corrects the file
-    bench.until("kept", "reject", n=1)
-    bench.sink.close()
+    with structlog.testing.capture_logs() as logs:
+        bench = Bench(server.url, index=tmp_path / "index", options={**server.options, "password": wrong})
+        bench.sink.deliver([_part(0)])
+        until = time.monotonic() + WAIT_S
+        while not any("cannot be opened yet" in one["event"] for one in tuple(logs)):
+            assert time.monotonic() < until, logs
+            time.sleep(0.01)
+        bench.options["password"] = PASSWORD  # somebody corrects the file
+        bench.until("kept", "reject", n=1)
+        bench.sink.close()
+    assert "530" in str(logs)
+    assert wrong not in str(logs)
 
 
 def test_an_address_nobody_knows_is_a_configuration_error() -> None:
