@@ -20,7 +20,8 @@ from workers.metrics.registry import Metrics
 from workers.part_decisions import PartsPlan
 from workers.publish import Outcome, Publish
 from workers.quality import Quality
-from workers.supervisor import Stage, Supervisor
+from workers.running import Running
+from workers.supervisor import Stage
 from workers.tally import Tally, TallySummary
 
 SINK_RETRY_S = (0.1, 5.0)  # first and longest wait before a refusing sink is asked again
@@ -40,7 +41,7 @@ class Beside(Protocol):
         ...
 
 
-class Line:
+class Line(Running):
     """Built stopped. `start`, `wait` and `stop` belong to the owner's thread; everything else may be asked from any."""
 
     def __init__(
@@ -77,31 +78,15 @@ class Line:
         self._inference = self._make_inference(encoder, live=live, batcher=batcher, tap=tap, parts=parts)
         self._publish = self._make_publish(publish_pace_s)
         self._beside = beside
-        self._supervisor = Supervisor(self._stages(), clock=self._clock)
+        super().__init__(self._stages(), clock=self._clock)
         metrics.bind_ledger(self.ledger.counts)
         metrics.bind_readings(self.quality.readings)
-        self._started_at = self._clock.monotonic()
-        self._stopped_at: float | None = None
         self._last: dict[str, Prediction] = {}
-
-    def start(self) -> None:
-        """Start all threads."""
-        self._started_at = self._clock.monotonic()
-        self._supervisor.start()
-
-    def wait(self, seconds: float) -> None:
-        """Return after `seconds`, or sooner when a thread ended."""
-        self._supervisor.wait(seconds)
-
-    @property
-    def finished(self) -> bool:
-        """All sources have come to their end, or a thread has died."""
-        return self._supervisor.finished
 
     def stop(self, *, timeout_s: float) -> None:
         """Drain in flow order, and let the sources settle. Raises WorkerDied (with its cause) or ShutdownTimeout."""
         try:
-            self._supervisor.drain(timeout_s=max(timeout_s - self._captures.settle_s, DRAIN_RATIO * timeout_s))
+            super().stop(timeout_s=max(timeout_s - self._captures.settle_s, DRAIN_RATIO * timeout_s))
         finally:
             self._captures.settle()
         self._stopped_at = self._clock.monotonic()
@@ -113,16 +98,6 @@ class Line:
     def last_result(self, source_id: str) -> Prediction | None:
         """The newest delivered prediction of a source."""
         return self._last.get(source_id)
-
-    @property
-    def running_s(self) -> float:
-        """Seconds from `start` to now, or to the end of `stop`."""
-        return (self._stopped_at or self._clock.monotonic()) - self._started_at
-
-    def unhealthy(self) -> list[str]:
-        """Why the process should be restarted; empty when it should not."""
-        failure = self._supervisor.failure
-        return [f"thread {failure[0]} died: {failure[1]!r}"] if failure else []
 
     def unready(self) -> list[str]:
         """Why results are not flowing although the process is sound; empty when they are."""

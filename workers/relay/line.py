@@ -17,13 +17,14 @@ from workers.ledger import Counts, Ledger
 from workers.line import SINK_GRACE_S, SINK_RETRY_S
 from workers.metrics.registry import Metrics
 from workers.relay.relay import Relay
-from workers.supervisor import Stage, Supervisor
+from workers.running import Running
+from workers.supervisor import Stage
 from workers.tally import Tally, TallySummary
 
 DEFAULT_LANE = 8  # frames; every feed reserves its own
 
 
-class RelayLine:
+class RelayLine(Running):
     """Built stopped; used as a Line is."""
 
     def __init__(
@@ -51,43 +52,12 @@ class RelayLine:
             backoff=Backoff(initial_s=SINK_RETRY_S[0], cap_s=SINK_RETRY_S[1]),
             on_sink=metrics.sink_attempted,
         )
-        self._supervisor = Supervisor(self._stages(), clock=self._clock)
+        super().__init__(self._stages(), clock=self._clock)
         metrics.bind_ledger(self.ledger.counts)
-        self._started_at = self._clock.monotonic()
-        self._stopped_at: float | None = None
-
-    def start(self) -> None:
-        """Start all threads."""
-        self._started_at = self._clock.monotonic()
-        self._supervisor.start()
-
-    def wait(self, seconds: float) -> None:
-        """Return after `seconds`, or sooner when a thread ended."""
-        self._supervisor.wait(seconds)
-
-    @property
-    def finished(self) -> bool:
-        """All sources have come to their end, or a thread has died."""
-        return self._supervisor.finished
-
-    def stop(self, *, timeout_s: float) -> None:
-        """Drain in flow order. Raises WorkerDied (with its cause) or ShutdownTimeout."""
-        self._supervisor.drain(timeout_s=timeout_s)
-        self._stopped_at = self._clock.monotonic()
 
     def last_result(self, source_id: str) -> Prediction | None:  # noqa: ARG002  # as a Line's
         """None: whoever reads the topic decides."""
         return None
-
-    @property
-    def running_s(self) -> float:
-        """Seconds from `start` to now, or to the end of `stop`."""
-        return (self._stopped_at or self._clock.monotonic()) - self._started_at
-
-    def unhealthy(self) -> list[str]:
-        """Why the process should be restarted; empty when it should not."""
-        failure = self._supervisor.failure
-        return [f"thread {failure[0]} died: {failure[1]!r}"] if failure else []
 
     def unready(self) -> list[str]:
         """Why frames are not flowing although the process is sound; empty when they are."""
